@@ -1,0 +1,1 @@
+//! Requests, approvals and grants as a pure state machine: decide, then apply.

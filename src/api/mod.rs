@@ -1,0 +1,1 @@
+//! The control plane over HTTP: one route table drives routing, authorisation, documents and tests.

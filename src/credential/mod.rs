@@ -1,0 +1,1 @@
+//! Mints one credential per session and takes it back.

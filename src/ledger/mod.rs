@@ -1,0 +1,3 @@
+//! The append-only Merkle log through which everything changes. Pure.
+
+pub mod entry;

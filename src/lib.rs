@@ -1,0 +1,34 @@
+//! Postern: the one gate through which operators, automation and agents reach servers, recorded and revocable.
+//!
+//! Start reading at [`session`]: the life of a session is one function there. The modules, lowest level first (each
+//! may use only those above it; `tests/architecture.rs` holds the table):
+//!
+//! | level | module | what it is |
+//! |---|---|---|
+//! | 0 | [`model`] | the shared vocabulary |
+//! | 0 | [`wire`] | parsers of a peer's bytes, pure |
+//! | 1 | [`policy`], [`ledger`], [`recording`], [`config`] | rules and formats, no database |
+//! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
+//! | 3 | [`store`] | the only module that speaks SQL |
+//! | 4 | [`authn`], [`credential`] | who somebody is; what is minted for a session |
+//! | 5 | [`session`] | the lifecycle |
+//! | 6 | [`protocol`], [`api`] | adapters; the control plane |
+//! | 8 | [`serve`], [`cli`] | composition |
+
+pub mod access;
+pub mod api;
+pub mod authn;
+pub mod cli;
+pub mod config;
+pub mod credential;
+pub mod ledger;
+pub mod model;
+pub mod net;
+pub mod playback;
+pub mod policy;
+pub mod protocol;
+pub mod recording;
+pub mod serve;
+pub mod session;
+pub mod store;
+pub mod wire;

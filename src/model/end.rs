@@ -1,0 +1,94 @@
+//! Why a session ended: one exhaustive list with no "other".
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The one reason a session has when it is over. Recorded, written to the ledger and shown to the operator.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The client sent more than the gate would hold for it.
+    ClientFlooded,
+    /// The client closed the connection, or it broke.
+    ClientLeft,
+    /// The bastion stopped without finishing the session; the sweeper ended it on the next start.
+    Crashed,
+    /// The disk is too full to go on recording.
+    DiskFull,
+    /// The bastion is being stopped and the drain time is over.
+    Drained,
+    /// Everything was revoked.
+    EverythingRevoked,
+    /// The change feed is older than the node's lease, so a revocation might have been missed.
+    FeedStale,
+    /// The grant's window is over.
+    GrantExpired,
+    /// The grant was revoked.
+    GrantRevoked,
+    /// Nothing was sent for longer than the idle limit.
+    Idle,
+    /// The ledger could not be written.
+    LedgerFailed,
+    /// No credential could be minted.
+    MintFailed,
+    /// The person was disabled, or everything of theirs was revoked.
+    PersonRevoked,
+    /// Policy no longer allows the session.
+    PolicyChanged,
+    /// The client broke the protocol.
+    ProtocolViolated,
+    /// The recorder failed.
+    RecorderFailed,
+    /// The session was ended by hand.
+    SessionTerminated,
+    /// The target's host key is not the one pinned.
+    TargetKeyChanged,
+    /// The target closed the connection, or it broke.
+    TargetLeft,
+    /// The target did not accept the minted credential.
+    TargetRefused,
+    /// The target was removed, or everything on it was revoked.
+    TargetRevoked,
+    /// The target could not be reached.
+    TargetUnreachable,
+}
+
+impl EndReason {
+    /// A sentence for the operator's terminal and for lists.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::ClientFlooded => "the client sent faster than the target reads, past the limit",
+            Self::ClientLeft => "the client left",
+            Self::Crashed => "the bastion stopped without finishing this session",
+            Self::DiskFull => "the bastion's disk is too full to record",
+            Self::Drained => "the bastion is shutting down",
+            Self::EverythingRevoked => "all access was revoked",
+            Self::FeedStale => "the bastion lost sight of revocations",
+            Self::GrantExpired => "the grant's time is over",
+            Self::GrantRevoked => "the grant was revoked",
+            Self::Idle => "the session was idle for too long",
+            Self::LedgerFailed => "the ledger could not be written",
+            Self::MintFailed => "no credential could be minted for the target",
+            Self::PersonRevoked => "the person's access was revoked",
+            Self::PolicyChanged => "policy no longer allows it",
+            Self::ProtocolViolated => "the client broke the protocol",
+            Self::RecorderFailed => "the recorder failed",
+            Self::SessionTerminated => "the session was terminated",
+            Self::TargetKeyChanged => "the target's host key is not the pinned one",
+            Self::TargetLeft => "the target closed the connection",
+            Self::TargetRefused => "the target did not accept the minted certificate",
+            Self::TargetRevoked => "access to the target was revoked",
+            Self::TargetUnreachable => "the target could not be reached",
+        }
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.sentence())
+    }
+}

@@ -1,0 +1,25 @@
+//! The vocabulary every other module speaks.
+//!
+//! A person proves an [`Identity`], asks for `deploy@web-1` ([`Login`], [`TargetName`]) with a set of
+//! [`Capability`]s, and gets a grant; a session under it ends for exactly one [`EndReason`]. Nothing here does I/O
+//! (the clock aside), nothing is async, and nothing imports another module of ours: this is the shared language.
+
+mod action;
+mod capability;
+pub mod clock;
+mod end;
+mod id;
+mod name;
+mod principal;
+mod secret;
+mod target;
+
+pub use action::Action;
+pub use capability::{Capability, CapabilityError};
+pub use clock::{Clock, Timestamp};
+pub use end::EndReason;
+pub use id::{GrantId, IdError, PersonId, RequestId, SessionId};
+pub use name::{Login, NameError, PersonName, Role, TargetName};
+pub use principal::{Identity, PrincipalKind, Proof};
+pub use secret::Secret;
+pub use target::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target};

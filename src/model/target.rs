@@ -1,0 +1,106 @@
+//! What people reach through the gate: a registered name, an address, and the facts policy decides on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{Login, TargetName};
+
+/// A registered target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Target {
+    /// Its name in `LOGIN@TARGET`.
+    pub name: TargetName,
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// How its host key is recognised.
+    pub trust: HostTrust,
+    /// Platform, or application data.
+    pub plane: Plane,
+    /// Free label such as `prod` or `staging`.
+    pub environment: String,
+    /// How much harm a leak would do.
+    pub sensitivity: Sensitivity,
+    /// The tenant whose data it holds, where it holds one tenant's.
+    pub tenant: Option<String>,
+    /// The logins that may be asked for; empty means any.
+    pub logins: BTreeSet<Login>,
+    /// Free labels for policy.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A protocol a target speaks.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// SSH (RFC 4251 and its companions).
+    Ssh,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh => f.write_str("ssh"),
+        }
+    }
+}
+
+/// A host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Endpoint {
+    /// Name or IP address; resolved once per dial.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// How a target proves that it is itself. There is no "trust on first use".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HostTrust {
+    /// Nothing pinned so far: connecting is refused until somebody pins.
+    Unpinned,
+    /// One of these host keys, in OpenSSH's `TYPE BASE64` form.
+    Keys(Vec<String>),
+    /// A host certificate signed by this CA key, in OpenSSH's `TYPE BASE64` form, that names the target's host.
+    Authority(String),
+}
+
+/// Which side of the house a target belongs to.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Plane {
+    /// Holds customers' data.
+    ApplicationData,
+    /// Runs the platform.
+    Platform,
+}
+
+/// How much harm a leak or mistake on a target would do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Sensitivity {
+    /// Ordinary.
+    Normal,
+    /// High: more approvers, closer review.
+    High,
+}

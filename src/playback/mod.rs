@@ -1,0 +1,1 @@
+//! From events to what a person sees: screens, exports, search.

@@ -1,0 +1,1 @@
+//! Thin adapters: one folder for each protocol.

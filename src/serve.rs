@@ -1,0 +1,1 @@
+//! Composition: opens the store, builds the parts, binds listeners, drains on shutdown.

@@ -1,0 +1,1 @@
+//! The lifecycle of a session, written once for every protocol.

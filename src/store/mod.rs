@@ -1,0 +1,1 @@
+//! The only module that speaks SQL; the only way anything changes.
