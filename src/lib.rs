@@ -31,4 +31,5 @@ pub mod recording;
 pub mod serve;
 pub mod session;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

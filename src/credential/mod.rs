@@ -1,1 +1,11 @@
-//! Mints one credential per session and takes it back.
+//! Mints one credential per session and takes it back. One file per kind.
+//!
+//! A session on an SSH target gets a fresh Ed25519 key that never leaves memory, and for each connection to the target
+//! a certificate for that key with one principal and seconds of validity. The target trusts the user CA and nothing
+//! else; nobody holds a credential of the target before or after.
+
+mod lease;
+mod ssh_certificate;
+
+pub use lease::Lease;
+pub use ssh_certificate::{MintError, SshCertificateAuthority, SshCredential};

@@ -54,6 +54,8 @@ pub enum EndReason {
     TargetRevoked,
     /// The target could not be reached.
     TargetUnreachable,
+    /// The session reached the longest time a session may last here.
+    TooLong,
 }
 
 impl EndReason {
@@ -83,6 +85,7 @@ impl EndReason {
             Self::TargetRefused => "the target did not accept the minted certificate",
             Self::TargetRevoked => "access to the target was revoked",
             Self::TargetUnreachable => "the target could not be reached",
+            Self::TooLong => "the session reached the longest time allowed",
         }
     }
 }

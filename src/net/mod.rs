@@ -1,1 +1,17 @@
-//! Sockets: listeners, limits before login, dialling targets.
+//! Sockets: accepting them within limits, dialling targets, and cutting both from outside.
+//!
+//! A session's two sockets are held by its [`Fuse`] beside the code that reads and writes them, so that ending a
+//! session never has to ask that code for anything: `fuse.blow()` resets both connections in the kernel, wherever
+//! their owners are waiting.
+
+mod dial;
+mod fuse;
+mod listener;
+mod pressure;
+mod stream;
+
+pub use dial::{DialError, dial};
+pub use fuse::{Blown, Fuse};
+pub use listener::{Accepted, Listener, ListenerLimits, Place};
+pub use pressure::{Held, Pressure};
+pub use stream::{PacedStream, QuickStream};
