@@ -1,4 +1,6 @@
 //! What a grant allows inside a session: the things an operator asks for with `--can`.
+//!
+//! The text form is shared by the command line, the ledger and policy. Never here: whether somebody has one.
 
 use std::fmt;
 use std::str::FromStr;

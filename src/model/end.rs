@@ -1,4 +1,7 @@
 //! Why a session ended: one exhaustive list with no "other".
+//!
+//! The same reason stands in the recording, in the ledger and on the operator's screen. A new way to end is a new variant,
+//! with its sentence. Never here: the ending itself.
 
 use std::fmt;
 

@@ -12,7 +12,9 @@ mod id;
 mod name;
 mod principal;
 mod secret;
+pub mod signer;
 mod target;
+mod window;
 
 pub use action::Action;
 pub use capability::{Capability, CapabilityError};
@@ -22,4 +24,6 @@ pub use id::{GrantId, IdError, PersonId, RequestId, SessionId};
 pub use name::{Login, NameError, PersonName, Role, TargetName};
 pub use principal::{Identity, PrincipalKind, Proof};
 pub use secret::Secret;
+pub use signer::{SignError, Signer, SigningKey};
 pub use target::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target};
+pub use window::WindowClock;

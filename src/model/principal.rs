@@ -1,4 +1,6 @@
 //! Who: an identity is an issuer and a subject, never an e-mail address and never what somebody typed.
+//!
+//! Several identities can belong to one person; separation of duties compares persons. Never here: judging evidence.
 
 use std::fmt;
 
@@ -59,4 +61,16 @@ pub enum Proof {
     SshCertificate,
     /// A signature by an enrolled security key (`sk-…`), touch and PIN not seen by us.
     SshSecurityKey,
+}
+
+impl Proof {
+    /// Its name in policies and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SshKey => "ssh_key",
+            Self::SshCertificate => "ssh_certificate",
+            Self::SshSecurityKey => "ssh_security_key",
+        }
+    }
 }

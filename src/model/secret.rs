@@ -1,4 +1,6 @@
 //! Values that wipe themselves and cannot be printed.
+//!
+//! What a secret cannot do is tested by the programs in `tests/compile_fail/`. Never here: encryption, or key formats.
 
 use std::fmt;
 

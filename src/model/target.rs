@@ -1,4 +1,6 @@
 //! What people reach through the gate: a registered name, an address, and the facts policy decides on.
+//!
+//! Policy sees every fact here but the endpoint and the host keys. Never here: connecting to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -93,6 +95,17 @@ pub enum Plane {
     Platform,
 }
 
+impl Plane {
+    /// Its name in policies, configuration and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApplicationData => "application_data",
+            Self::Platform => "platform",
+        }
+    }
+}
+
 /// How much harm a leak or mistake on a target would do.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
@@ -103,4 +116,15 @@ pub enum Sensitivity {
     Normal,
     /// High: more approvers, closer review.
     High,
+}
+
+impl Sensitivity {
+    /// Its name in policies, configuration and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
 }
