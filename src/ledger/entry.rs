@@ -13,6 +13,8 @@ use crate::model::{
     RequestId, Role, SessionId, Target, TargetName, Timestamp,
 };
 
+pub use crate::model::WindowClock;
+
 /// One leaf of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Entry {
@@ -124,6 +126,8 @@ pub enum Fact {
         approvals_needed: u32,
         /// The roles whose members may approve.
         approver_roles: BTreeSet<Role>,
+        /// Seconds within which a grant whose clock starts at first use must be used.
+        use_within_s: u64,
     },
     /// Somebody approved a request.
     RequestApproved(Approval),
@@ -165,7 +169,8 @@ pub enum Fact {
         /// The grant.
         grant: GrantId,
     },
-    /// All access of a person, on a target, or of everybody was revoked: every grant and session it covers.
+    /// All access of a person, on a target, or of everybody was revoked: every open request, grant and session it
+    /// covers. A person's workloads are covered with them.
     Revoked {
         /// What it covers.
         scope: Scope,
@@ -268,16 +273,6 @@ pub struct RequestFacts {
     pub ticket: Option<String>,
     /// When it was asked.
     pub asked: Timestamp,
-}
-
-/// When a grant's clock starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WindowClock {
-    /// When the last approval arrives.
-    Approval,
-    /// When the first session opens.
-    FirstUse,
 }
 
 /// One approval, with the signature that makes it worth something.

@@ -1,0 +1,235 @@
+//! What can be asked of the ledger: one enum, whoever asks. No rules here; they are in `decide/`.
+//!
+//! A command says what somebody wants; the facts that follow are decided, never supplied. Read next: `decide/mod.rs`.
+
+use std::collections::BTreeSet;
+
+use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, WindowClock};
+use crate::model::{
+    Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role,
+    SessionId, Target, TargetName,
+};
+
+/// Something wanted of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Enrol a person or workload, with the identities they start with.
+    AddPerson {
+        /// What they are called.
+        name: PersonName,
+        /// Person or workload.
+        kind: PrincipalKind,
+        /// A workload's owner; nobody else has one.
+        owner: Option<PersonId>,
+        /// Their roles.
+        roles: BTreeSet<Role>,
+        /// Their identities.
+        identities: Vec<NewIdentity>,
+    },
+    /// Register a target.
+    AddTarget(Box<Target>),
+    /// Approve a request. The caller has verified the signature.
+    Approve(Box<Approval>),
+    /// Replace a person's roles.
+    ChangeRoles {
+        /// The person.
+        person: PersonId,
+        /// The roles from now on.
+        roles: BTreeSet<Role>,
+    },
+    /// Note that what a session left on its target is gone.
+    CleanUp {
+        /// The session.
+        session: SessionId,
+        /// One of the texts its end listed as left over.
+        what: String,
+    },
+    /// Deny a request; it is over.
+    Deny {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        reason: String,
+    },
+    /// Disable a person: everything of theirs ends.
+    DisablePerson {
+        /// The person.
+        person: PersonId,
+        /// Why.
+        reason: String,
+    },
+    /// Let a disabled person act again. What ended stays ended.
+    EnablePerson {
+        /// The person.
+        person: PersonId,
+    },
+    /// Note how a session ended.
+    EndSession(Box<EndFacts>),
+    /// Begin the ledger; done once, by the store.
+    Initialise {
+        /// The ledger's origin, as in its checkpoints.
+        origin: String,
+        /// The checkpoint verifier key.
+        checkpoint_key: String,
+    },
+    /// Link an identity to a person. One that was another's moves, and what both had a hand in is void.
+    LinkIdentity {
+        /// The person.
+        person: PersonId,
+        /// The identity.
+        identity: NewIdentity,
+    },
+    /// Note the configuration in force. Nothing is appended when it is the one already noted.
+    LoadConfiguration {
+        /// SHA-256 of the file, lower-case hex.
+        hash: String,
+    },
+    /// Note the policy set in force. Nothing is appended when it is the one already noted.
+    LoadPolicy {
+        /// SHA-256 over the set, lower-case hex.
+        hash: String,
+    },
+    /// Ask for access; the requester is whoever submits this.
+    MakeRequest {
+        /// The login wanted.
+        login: Login,
+        /// The target wanted.
+        target: TargetName,
+        /// What the session may do.
+        capabilities: BTreeSet<Capability>,
+        /// Length of the window, in seconds.
+        duration_s: u64,
+        /// Why.
+        reason: String,
+        /// A ticket, where there is one.
+        ticket: Option<String>,
+        /// What policy demands for this target.
+        rule: RequestRule,
+    },
+    /// Pin a running recording.
+    PinRecording {
+        /// The session.
+        session: SessionId,
+        /// The recording's last frame.
+        frame: u64,
+        /// Its chain digest, lower-case hex.
+        digest: String,
+    },
+    /// Remove a target: everything on it ends.
+    RemoveTarget {
+        /// The target.
+        target: TargetName,
+        /// Why.
+        reason: String,
+    },
+    /// Revoke everything in a scope: requests, grants and sessions.
+    Revoke {
+        /// What it covers.
+        scope: Scope,
+        /// Why.
+        reason: String,
+    },
+    /// Revoke one grant and the sessions under it.
+    RevokeGrant {
+        /// The grant.
+        grant: GrantId,
+        /// Why.
+        reason: String,
+    },
+    /// Replace the reviewers who can read new recordings.
+    SetReviewers {
+        /// age recipients; at least one.
+        recipients: BTreeSet<String>,
+    },
+    /// Note that somebody signed in to the API; whoever submits this.
+    SignIn {
+        /// Where from.
+        client: String,
+    },
+    /// Start a session under a live grant.
+    StartSession(Box<SessionFacts>),
+    /// End one session by hand.
+    TerminateSession {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// Let pass what is due: requests lapse, grants end. The store does this by itself.
+    Tick,
+    /// Pin a target's host keys or CA.
+    TrustTarget {
+        /// The target.
+        target: TargetName,
+        /// What is trusted from now on.
+        trust: HostTrust,
+    },
+    /// Take an identity from a person; sessions they opened with it end.
+    UnlinkIdentity {
+        /// The person.
+        person: PersonId,
+        /// The identity.
+        identity: Identity,
+    },
+    /// Note that somebody looks at a recording; whoever submits this.
+    ViewRecording {
+        /// The session.
+        session: SessionId,
+        /// `play`, `export`, `search`, `verify` or `watch`.
+        how: String,
+    },
+    /// Take a request back.
+    Withdraw {
+        /// The request.
+        request: RequestId,
+        /// The caller has asked policy and may manage people, so it need not be the requester's own.
+        as_manager: bool,
+    },
+}
+
+/// An identity to be linked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIdentity {
+    /// The identity.
+    pub identity: Identity,
+    /// The key in OpenSSH's `TYPE BASE64` form; required for, and only for, identities that are keys.
+    pub public_key: Option<String>,
+}
+
+/// What policy demands of a request for a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestRule {
+    /// How many different people must approve; at least 1.
+    pub approvals_needed: u32,
+    /// The roles whose members may approve; at least one.
+    pub approver_roles: BTreeSet<Role>,
+    /// When the window's clock starts.
+    pub clock: WindowClock,
+    /// The longest window, in seconds.
+    pub longest_s: u64,
+    /// Seconds until an unanswered request lapses.
+    pub lapses_after_s: u64,
+    /// Seconds within which a grant whose clock starts at first use must be used.
+    pub use_within_s: u64,
+}
+
+/// Ids for what a command may create. Drawn before deciding, so that deciding is a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// For a person enrolled.
+    pub person: PersonId,
+    /// For a request made.
+    pub request: RequestId,
+    /// For a grant issued.
+    pub grant: GrantId,
+}
+
+impl Fresh {
+    /// Ids from the operating system's randomness.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn random() -> Result<Self, aws_lc_rs::error::Unspecified> {
+        Ok(Self { person: PersonId::random()?, request: RequestId::random()?, grant: GrantId::random()? })
+    }
+}

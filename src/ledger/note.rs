@@ -1,0 +1,254 @@
+//! Signed notes (C2SP `signed-note`): a text, and signature lines that name their keys. Ed25519 only.
+//!
+//! A note may carry lines of other keys (witnesses): they are kept, and only the one asked about is checked. Read
+//! next: `checkpoint.rs`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use data_encoding::{BASE64, HEXLOWER};
+
+use crate::model::signer::{SignError, Signer, is_signed_by};
+
+/// The algorithm byte of Ed25519 keys.
+const ED25519: u8 = 1;
+/// Most signature lines read from one note.
+const MOST_LINES: usize = 100;
+/// Longest note read.
+const LONGEST: usize = 1 << 20;
+/// What separates the text from the signatures, and begins each of those.
+const DASH: &str = "\u{2014} ";
+
+/// Why a note cannot be read or trusted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoteError {
+    /// It is not in the form of a signed note.
+    #[error("this is not a signed note: {0}")]
+    Malformed(&'static str),
+    /// A verifier key is not in its form.
+    #[error("this is not a verifier key: expected NAME+8 hex digits+base64")]
+    BadKey,
+    /// No line is signed by the key asked about.
+    #[error("nothing here is signed by {0}")]
+    NotSigned(String),
+    /// A line claims to be by that key, and the signature is wrong.
+    #[error("the signature by {0} is wrong: the text was changed after it was signed")]
+    WrongSignature(String),
+}
+
+/// A named Ed25519 public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifierKey {
+    name: String,
+    key: [u8; 32],
+}
+
+impl VerifierKey {
+    /// A key under a name.
+    ///
+    /// # Errors
+    /// When the name is empty or has spaces or `+`.
+    pub fn new(name: &str, key: [u8; 32]) -> Result<Self, NoteError> {
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+') {
+            return Err(NoteError::BadKey);
+        }
+        Ok(Self { name: name.to_owned(), key })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The Ed25519 public key.
+    #[must_use]
+    pub const fn public_key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// The first four bytes of SHA-256 over the name, a newline, the algorithm and the key.
+    fn id(&self) -> [u8; 4] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(self.name.as_bytes());
+        context.update(&[b'\n', ED25519]);
+        context.update(&self.key);
+        let hash = context.finish();
+        let mut id = [0; 4];
+        id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+        id
+    }
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = vec![ED25519];
+        bytes.extend_from_slice(&self.key);
+        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id()), BASE64.encode(&bytes))
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = NoteError;
+    fn from_str(text: &str) -> Result<Self, NoteError> {
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(NoteError::BadKey);
+        };
+        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| NoteError::BadKey)?;
+        let Some((&ED25519, key)) = bytes.split_first() else { return Err(NoteError::BadKey) };
+        let key = Self::new(name, key.try_into().map_err(|_| NoteError::BadKey)?)?;
+        if HEXLOWER.encode(&key.id()) == id { Ok(key) } else { Err(NoteError::BadKey) }
+    }
+}
+
+/// A note: its text, and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    text: String,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    name: String,
+    /// Key id and signature.
+    bytes: Vec<u8>,
+}
+
+impl Note {
+    /// Signs a text, which must end with a newline, under a name.
+    ///
+    /// # Errors
+    /// When the key cannot be used.
+    pub fn sign(text: String, key: &VerifierKey, signer: &dyn Signer) -> Result<Self, SignError> {
+        let signature = signer.sign(text.as_bytes())?;
+        let bytes = key.id().into_iter().chain(signature).collect();
+        Ok(Self { text, lines: vec![Line { name: key.name.clone(), bytes }] })
+    }
+
+    /// The signed text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Checks that the text is signed by a key.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
+        let id = key.id();
+        let mut theirs = self
+            .lines
+            .iter()
+            .filter(|line| line.name == key.name)
+            .filter_map(|line| line.bytes.split_at_checked(id.len()))
+            .filter(|(line_id, _)| *line_id == id);
+        let (_, signature) = theirs.next().ok_or_else(|| NoteError::NotSigned(key.name.clone()))?;
+        if is_signed_by(&key.key, self.text.as_bytes(), signature) {
+            Ok(())
+        } else {
+            Err(NoteError::WrongSignature(key.name.clone()))
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)?;
+        self.lines
+            .iter()
+            .try_for_each(|line| writeln!(f, "{DASH}{} {}", line.name, BASE64.encode(&line.bytes)))
+    }
+}
+
+impl FromStr for Note {
+    type Err = NoteError;
+    fn from_str(all: &str) -> Result<Self, NoteError> {
+        if all.len() > LONGEST {
+            return Err(NoteError::Malformed("it is too long"));
+        }
+        let (text, lines) = all
+            .rsplit_once("\n\n")
+            .ok_or(NoteError::Malformed("there is no blank line before signatures"))?;
+        let text = format!("{text}\n");
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            return Err(NoteError::Malformed("the text has control characters"));
+        }
+        let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed("it does not end with a newline"))?;
+        let lines: Vec<Line> = lines.split('\n').take(MOST_LINES + 1).map(line).collect::<Result<_, _>>()?;
+        if lines.len() > MOST_LINES {
+            return Err(NoteError::Malformed("it has too many signatures"));
+        }
+        Ok(Self { text, lines })
+    }
+}
+
+fn line(text: &str) -> Result<Line, NoteError> {
+    let wrong = NoteError::Malformed("a signature line is not a dash, a name and base64");
+    let (name, bytes) =
+        text.strip_prefix(DASH).and_then(|rest| rest.split_once(' ')).ok_or_else(|| wrong.clone())?;
+    let bytes = BASE64.decode(bytes.as_bytes()).map_err(|_| wrong.clone())?;
+    if name.is_empty() || bytes.len() < 5 {
+        return Err(wrong);
+    }
+    Ok(Line { name: name.to_owned(), bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Secret, SigningKey};
+
+    /// The example of the C2SP document (its key and note are public there).
+    #[test]
+    fn the_specifications_own_example_verifies() {
+        let key: VerifierKey =
+            "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".parse().unwrap();
+        let text = "If you think cryptography is the answer to your problem,\nthen you don't know what your \
+                    problem is.\n\n\u{2014} PeterNeumann \
+                    x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+        let note: Note = text.parse().unwrap();
+        note.verify(&key).unwrap();
+        assert_eq!(note.to_string(), text);
+        let altered: Note = text.replace("answer", "Answer").parse().unwrap();
+        assert_eq!(altered.verify(&key), Err(NoteError::WrongSignature("PeterNeumann".to_owned())));
+    }
+
+    #[test]
+    fn a_note_survives_text_and_another_key_is_not_its_signer() {
+        let signer = SigningKey::from_seed(&Secret::new([3; 32])).unwrap();
+        let key = VerifierKey::new("gate.example/ledger", signer.public_key()).unwrap();
+        let note = Note::sign("one\ntwo\n".to_owned(), &key, &signer).unwrap();
+        let again: Note = note.to_string().parse().unwrap();
+        assert_eq!(again, note);
+        again.verify(&key.to_string().parse().unwrap()).unwrap();
+        let other = VerifierKey::new("gate.example/ledger", [9; 32]).unwrap();
+        assert!(matches!(again.verify(&other), Err(NoteError::NotSigned(_))));
+    }
+
+    #[test]
+    fn what_is_no_note_is_refused() {
+        for bad in [
+            "",
+            "text\n",
+            "text\n\n",
+            "text\n\nname AAAAAAAA\n",
+            "a\n\n\u{2014} n AAA\n",
+            "a\n\n\u{2014} n AAAA",
+        ] {
+            assert!(bad.parse::<Note>().is_err(), "{bad:?}");
+        }
+        for bad in [
+            "",
+            "a",
+            "a+b",
+            "a+00000000+AQ==",
+            "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+        ] {
+            assert!(bad.parse::<VerifierKey>().is_err(), "{bad:?}");
+        }
+    }
+}
