@@ -236,6 +236,10 @@ pub enum FileVerb {
     SetAttributes,
     /// The client wrote a file (upload).
     Upload,
+    /// The target copied one open file to another.
+    Copy,
+    /// An SFTP extension whose effect is not known was used; its name is the path.
+    Extension,
 }
 
 /// Bytes as standard base64 in JSON.

@@ -1,0 +1,172 @@
+//! Events to and from the bytes inside a chunk. `FORMAT.md` part 5; no encryption, no compression, no I/O.
+//!
+//! Bulk data is carried raw; every other event is the JSON of its body. Decoding shares the chunk's bytes with the
+//! events, so a chunk is copied once.
+
+use bytes::Bytes;
+
+use super::event::{Body, Event, Stream};
+use super::parse::{Fields, put_varint};
+
+const JSON: u8 = 1;
+const INPUT: u8 = 2;
+const STDOUT: u8 = 3;
+const STDERR: u8 = 4;
+
+/// Writes the events of one chunk behind whatever `out` already holds.
+pub(super) struct Encoder {
+    last: Option<u64>,
+}
+
+impl Encoder {
+    pub(super) const fn new() -> Self {
+        Self { last: None }
+    }
+
+    pub(super) fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        at: u64,
+        channel: u32,
+        body: &Body,
+    ) -> Result<(), serde_json::Error> {
+        let json;
+        let (kind, payload): (u8, &[u8]) = match raw(body) {
+            Some(bulk) => bulk,
+            None => {
+                json = serde_json::to_vec(body)?;
+                (JSON, &json)
+            }
+        };
+        if self.last.is_none() {
+            put_varint(out, at);
+        }
+        out.push(kind);
+        put_varint(out, at.saturating_sub(self.last.unwrap_or(at)));
+        put_varint(out, u64::from(channel));
+        put_varint(out, payload.len() as u64);
+        out.extend_from_slice(payload);
+        self.last = Some(at);
+        Ok(())
+    }
+}
+
+/// About how many bytes an event takes; exact for bulk data, enough to decide where a chunk ends.
+pub(super) fn size_hint(body: &Body) -> usize {
+    raw(body).map_or(256, |(_, data)| data.len()) + 32
+}
+
+/// Why a chunk's content is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// Its bytes.
+    What(&'static str),
+    /// A time below one before it.
+    Time,
+}
+
+/// Reads a whole chunk. `floor` is the time of the last event before it.
+pub(super) fn decode(content: &Bytes, floor: u64) -> Result<Vec<Event>, Malformed> {
+    let mut fields = Fields::new(content);
+    let mut at = fields.varint().ok_or(Malformed::What("no base time"))?;
+    if at < floor {
+        return Err(Malformed::Time);
+    }
+    let mut events = Vec::new();
+    while events.is_empty() || !fields.is_empty() {
+        let kind = fields.u8().ok_or(Malformed::What("a chunk without events"))?;
+        let delta = fields.varint().ok_or(Malformed::What("an event's time"))?;
+        if events.is_empty() && delta != 0 {
+            return Err(Malformed::What("the first event is not at the base time"));
+        }
+        at = at.checked_add(delta).ok_or(Malformed::What("an event's time"))?;
+        let channel = fields.varint().and_then(|n| u32::try_from(n).ok());
+        let channel = channel.ok_or(Malformed::What("an event's channel"))?;
+        let length = fields.varint().and_then(|n| usize::try_from(n).ok());
+        let payload = length.and_then(|n| fields.take(n)).ok_or(Malformed::What("an event's length"))?;
+        events.push(Event { at, channel, body: body(kind, payload, content)? });
+    }
+    Ok(events)
+}
+
+fn raw(body: &Body) -> Option<(u8, &[u8])> {
+    if let Body::Input { data } = body {
+        return Some((INPUT, data));
+    }
+    if let Body::Output { stream, data } = body {
+        let kind = match stream {
+            Stream::Stderr => STDERR,
+            Stream::Stdout => STDOUT,
+        };
+        return Some((kind, data));
+    }
+    None
+}
+
+fn body(kind: u8, payload: &[u8], content: &Bytes) -> Result<Body, Malformed> {
+    match kind {
+        JSON => {
+            let body = serde_json::from_slice(payload).map_err(|_| Malformed::What("an event's JSON"))?;
+            if raw(&body).is_some() {
+                return Err(Malformed::What("bulk data in JSON"));
+            }
+            Ok(body)
+        }
+        INPUT => Ok(Body::Input { data: content.slice_ref(payload) }),
+        STDOUT => Ok(Body::Output { stream: Stream::Stdout, data: content.slice_ref(payload) }),
+        STDERR => Ok(Body::Output { stream: Stream::Stderr, data: content.slice_ref(payload) }),
+        _ => Err(Malformed::What("an event's kind")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bodies() -> impl Strategy<Value = Body> {
+        let bytes = proptest::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+        prop_oneof![
+            bytes.clone().prop_map(|data| Body::Input { data }),
+            bytes.clone().prop_map(|data| Body::Output { stream: Stream::Stdout, data }),
+            bytes.clone().prop_map(|data| Body::Output { stream: Stream::Stderr, data }),
+            bytes.prop_map(|command| Body::Exec { command }),
+            any::<String>().prop_map(|label| Body::Marker { label }),
+            Just(Body::Shell),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn events_survive(bodies in proptest::collection::vec((0..1_000_u64, any::<u32>(), bodies()), 1..20), start: u32) {
+            let (mut out, mut encoder, mut at) = (Vec::new(), Encoder::new(), u64::from(start));
+            let mut events = Vec::new();
+            for (delta, channel, body) in bodies {
+                at += delta;
+                encoder.put(&mut out, at, channel, &body).unwrap();
+                events.push(Event { at, channel, body });
+            }
+            let first = events[0].at;
+            prop_assert_eq!(decode(&Bytes::from(out.clone()), first).unwrap(), events);
+            prop_assert_eq!(decode(&Bytes::from(out), first + 1), Err(Malformed::Time));
+        }
+
+        #[test]
+        fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..300), floor: u64) {
+            if let Ok(events) = decode(&Bytes::from(bytes), floor) {
+                prop_assert!(!events.is_empty());
+                prop_assert!(events.iter().all(|event| event.at >= floor));
+            }
+        }
+    }
+
+    #[test]
+    fn bulk_data_may_not_hide_in_json() {
+        let mut out = vec![0, JSON, 0, 1];
+        let json = serde_json::to_vec(&Body::Input { data: Bytes::from_static(b"x") }).unwrap();
+        put_varint(&mut out, json.len() as u64);
+        out.extend(json);
+        assert_eq!(decode(&Bytes::from(out), 0), Err(Malformed::What("bulk data in JSON")));
+    }
+}

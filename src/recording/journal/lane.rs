@@ -1,0 +1,356 @@
+//! One lane of the journal: a queue, the thread that writes it, and the thread that syncs what was written.
+//!
+//! The writer takes everything queued and writes it at once; the syncer makes durable what has gathered when somebody
+//! waits for it, or soon after. Writes go on while a sync runs, so groups form by themselves and nothing lingers.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::segment::{HEADER_BYTES, Record, Segment, SegmentFile};
+use super::track::{LaneKind, Track};
+use crate::recording::disk::{Area, Disk};
+use crate::recording::failure::RecorderError;
+
+/// The most one write takes, so that what is in it counts as written early.
+const GROUP_BYTES: usize = 1 << 20;
+/// The most records one write takes.
+const GROUP_RECORDS: usize = 512;
+/// How long written bytes wait for a sync when nobody asks.
+const SYNC_WITHIN: Duration = Duration::from_millis(50);
+/// How often a writer that waits for memory or space looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// One record on its way.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) record: Record,
+    pub(super) bytes: Bytes,
+    /// Whose frame it is; `None` for the journal's own records.
+    pub(super) track: Option<Arc<Track>>,
+}
+
+struct Written {
+    number: u64,
+    position: u64,
+    track: Option<Arc<Track>>,
+    segment: Arc<Segment>,
+}
+
+#[derive(Default)]
+struct Queue {
+    items: VecDeque<(u64, Item)>,
+    last_number: u64,
+    is_closing: bool,
+}
+
+#[derive(Default)]
+struct Unsynced {
+    written: Vec<Written>,
+    /// Records up to this number are waited for.
+    wanted: u64,
+    is_closing: bool,
+}
+
+#[derive(Default)]
+struct Segments {
+    /// Full ones, oldest first.
+    full: VecDeque<Arc<Segment>>,
+    free: Vec<SegmentFile>,
+    made: usize,
+}
+
+/// The shared part of a lane.
+pub(super) struct Lane {
+    kind: LaneKind,
+    queue: Mutex<Queue>,
+    more: Condvar,
+    unsynced: Mutex<Unsynced>,
+    sync: Condvar,
+    segments: Mutex<Segments>,
+    freed: Condvar,
+}
+
+/// Where the writer is; its own alone.
+struct Head {
+    segment: Arc<Segment>,
+    at: u64,
+}
+
+impl Lane {
+    pub(super) fn new(kind: LaneKind) -> Self {
+        Self {
+            kind,
+            queue: Mutex::default(),
+            more: Condvar::new(),
+            unsynced: Mutex::default(),
+            sync: Condvar::new(),
+            segments: Mutex::default(),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Begins with the files an earlier run left.
+    pub(super) fn adopt(&self, files: Vec<SegmentFile>) {
+        let mut segments = lock(&self.segments);
+        segments.made = files.len();
+        segments.free = files;
+    }
+
+    /// Queues a record; answers with its number in this lane.
+    pub(super) fn push(&self, item: Item) -> u64 {
+        let mut queue = lock(&self.queue);
+        queue.last_number += 1;
+        let number = queue.last_number;
+        let was_empty = queue.items.is_empty();
+        queue.items.push_back((number, item));
+        drop(queue);
+        if was_empty {
+            self.more.notify_one();
+        }
+        number
+    }
+
+    /// Asks for everything up to a number to be synced at once.
+    pub(super) fn want(&self, number: u64) {
+        let mut unsynced = lock(&self.unsynced);
+        if unsynced.wanted < number {
+            unsynced.wanted = number;
+            if unsynced.is_wanted() {
+                self.sync.notify_one();
+            }
+        }
+    }
+
+    /// The oldest full segment, when nothing in it is needed any more; taken out of use.
+    pub(super) fn take_unneeded(&self) -> Option<SegmentFile> {
+        let mut segments = lock(&self.segments);
+        let is_unneeded = segments.full.front().is_some_and(|segment| Arc::strong_count(segment) == 1);
+        let segment = if is_unneeded { segments.full.pop_front() } else { None };
+        segment.map(|segment| segment.home.clone())
+    }
+
+    pub(super) fn give_back(&self, file: SegmentFile) {
+        lock(&self.segments).free.push(file);
+        self.freed.notify_one();
+    }
+
+    /// The oldest full segment that something still needs.
+    pub(super) fn oldest_full(&self) -> Option<Arc<Segment>> {
+        lock(&self.segments).full.front().cloned()
+    }
+
+    /// Makes one segment ready ahead of need.
+    pub(super) fn prepare_spare(&self, shared: &Shared) -> io::Result<()> {
+        let segments = lock(&self.segments);
+        let needed = segments.free.is_empty() && segments.made < shared.limits.segments_per_lane;
+        drop(segments);
+        if needed {
+            let file = self.create(shared)?;
+            self.give_back(file);
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_queue(&self) {
+        lock(&self.queue).is_closing = true;
+        self.more.notify_all();
+    }
+
+    pub(super) fn close_sync(&self) {
+        lock(&self.unsynced).is_closing = true;
+        self.sync.notify_all();
+    }
+
+    fn create(&self, shared: &Shared) -> io::Result<SegmentFile> {
+        let mut segments = lock(&self.segments);
+        segments.made += 1;
+        let name = match self.kind {
+            LaneKind::Small => format!("small-{:04}.seg", segments.made),
+            LaneKind::Bulk => format!("bulk-{:04}.seg", segments.made),
+        };
+        drop(segments);
+        let path = shared.directory.join(name);
+        let zero = self.kind == LaneKind::Small;
+        SegmentFile::create(path, shared.limits.segment_bytes, zero)
+    }
+
+    /// Blocks until there is something to write; `None` when the lane is closed and empty.
+    fn next_group(&self) -> Option<Vec<(u64, Item)>> {
+        let queue = lock(&self.queue);
+        let mut queue = self
+            .more
+            .wait_while(queue, |queue| queue.items.is_empty() && !queue.is_closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        let within = |(_, item): &&(u64, Item)| {
+            bytes += item.bytes.len();
+            bytes <= GROUP_BYTES
+        };
+        let count = queue.items.iter().take(GROUP_RECORDS).take_while(within).count().max(1);
+        let count = count.min(queue.items.len());
+        let group: Vec<_> = queue.items.drain(..count).collect();
+        if queue.items.is_empty() {
+            queue.items.shrink_to(64);
+        }
+        (!group.is_empty()).then_some(group)
+    }
+}
+
+/// The writer thread.
+pub(super) fn write(shared: &Shared, lane: &Lane) {
+    let mut head = None;
+    while let Some(group) = lane.next_group() {
+        if shared.failure().is_some() {
+            continue;
+        }
+        shared.wait_for_memory(lane.kind, LOOK_AGAIN);
+        if let Err(error) = write_group(shared, lane, &mut head, group) {
+            shared.fail(&RecorderError::JournalFailed(format!("writing: {error}")));
+        }
+    }
+}
+
+fn write_group(
+    shared: &Shared,
+    lane: &Lane,
+    head: &mut Option<Head>,
+    group: Vec<(u64, Item)>,
+) -> io::Result<()> {
+    let mut rest: VecDeque<_> = group.into();
+    while !rest.is_empty() {
+        let place = match head {
+            Some(place) => place,
+            None => head.insert(next_segment(shared, lane)?),
+        };
+        let (mut room, mut count) = (shared.limits.segment_bytes.saturating_sub(place.at), 0);
+        for (_, item) in &rest {
+            let size = (super::segment::RECORD_HEAD + item.bytes.len()) as u64;
+            if size > room {
+                break;
+            }
+            room -= size;
+            count += 1;
+        }
+        let part: Vec<_> = rest.drain(..count).collect();
+        write_part(shared, lane, place, part)?;
+        if !rest.is_empty() {
+            let full = head.take().map(|place| place.segment);
+            lock(&lane.segments).full.extend(full);
+            shared.filler.look_at_segments();
+        }
+    }
+    Ok(())
+}
+
+fn write_part(shared: &Shared, lane: &Lane, place: &mut Head, part: Vec<(u64, Item)>) -> io::Result<()> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    let nonce = &place.segment.nonce;
+    let heads: Vec<Vec<u8>> = part.iter().map(|(_, item)| item.record.to_bytes(nonce)).collect();
+    let mut pieces = Vec::with_capacity(part.len() * 2);
+    for (head, (_, item)) in heads.iter().zip(&part) {
+        pieces.push(IoSlice::new(head));
+        if !item.bytes.is_empty() {
+            pieces.push(IoSlice::new(&item.bytes));
+        }
+    }
+    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+    shared.disk.write(Area::Journal, &place.segment.home.file, &mut pieces, place.at)?;
+    place.at += total as u64;
+    let mut written = Vec::with_capacity(part.len());
+    for (number, item) in part {
+        let position = item.record.position;
+        if let Some(track) = &item.track {
+            shared.unfilled.fetch_add(item.bytes.len(), Ordering::AcqRel);
+            track.mark_written(position, &place.segment);
+        }
+        written.push(Written { number, position, track: item.track, segment: Arc::clone(&place.segment) });
+    }
+    let mut unsynced = lock(&lane.unsynced);
+    unsynced.written.append(&mut written);
+    drop(unsynced);
+    lane.sync.notify_one();
+    Ok(())
+}
+
+fn next_segment(shared: &Shared, lane: &Lane) -> io::Result<Head> {
+    loop {
+        let mut segments = lock(&lane.segments);
+        let file = segments.free.pop();
+        let may_make = segments.made < shared.limits.segments_per_lane;
+        if file.is_none() && !may_make {
+            drop(lane.freed.wait_timeout(segments, LOOK_AGAIN));
+            if shared.failure().is_some() {
+                return Err(io::Error::other("every segment is in use"));
+            }
+            continue;
+        }
+        drop(segments);
+        let file = match file {
+            Some(file) => file,
+            None => lane.create(shared)?,
+        };
+        return Ok(Head { segment: Arc::new(file.begin(&*shared.disk)?), at: HEADER_BYTES as u64 });
+    }
+}
+
+/// The syncer thread.
+pub(super) fn sync(shared: &Shared, lane: &Lane) {
+    while let Some(written) = next_to_sync(lane) {
+        if shared.failure().is_some() {
+            continue;
+        }
+        match sync_segments(&*shared.disk, &written) {
+            Ok(()) => {
+                for Written { position, track, segment, .. } in written {
+                    drop(segment);
+                    if let Some(track) = track {
+                        let queued = track.mark_durable(position);
+                        shared.filler.queue(&track, queued);
+                    }
+                }
+            }
+            Err(error) => shared.fail(&RecorderError::JournalFailed(format!("syncing: {error}"))),
+        }
+    }
+}
+
+fn next_to_sync(lane: &Lane) -> Option<Vec<Written>> {
+    let recover = PoisonError::into_inner;
+    let unsynced = lock(&lane.unsynced);
+    let unsynced = lane.sync.wait_while(unsynced, |u| u.written.is_empty() && !u.is_closing);
+    let unsynced = unsynced.unwrap_or_else(recover);
+    let is_idle = |u: &mut Unsynced| !u.is_wanted() && !u.is_closing;
+    let waited = lane.sync.wait_timeout_while(unsynced, SYNC_WITHIN, is_idle);
+    let mut unsynced = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+    let written = std::mem::take(&mut unsynced.written);
+    (!written.is_empty()).then_some(written)
+}
+
+fn sync_segments(disk: &dyn Disk, written: &[Written]) -> io::Result<()> {
+    let mut before: Option<&Arc<Segment>> = None;
+    for Written { segment, .. } in written {
+        if !before.is_some_and(|before| Arc::ptr_eq(before, segment)) {
+            disk.sync(Area::Journal, &segment.home.file)?;
+            before = Some(segment);
+        }
+    }
+    Ok(())
+}
+
+impl Unsynced {
+    fn is_wanted(&self) -> bool {
+        self.written.first().is_some_and(|first| first.number <= self.wanted)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

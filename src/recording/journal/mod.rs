@@ -1,0 +1,21 @@
+//! The node's journal: makes every session's frames durable together, and keeps them until their own files have them.
+//!
+//! ```text
+//! Recorder ── frames ──▶ lane small ─ writer ─▶ segment ─ syncer ─▶ acknowledged ─▶ filler ─▶ open/SESSION.pstn
+//!                    └─▶ lane bulk  ─ writer ─▶ segment ─ syncer ─▶      ″                └─▶ SESSION.pstn when over
+//! ```
+//!
+//! `lane.rs` is one lane and its two threads, `segment.rs` the files and records, `track.rs` how far one recording has
+//! come, `filler.rs` the thread that fills the recordings' files, `keeper.rs` the one that watches the disk, and
+//! `replay.rs` what a start does with an earlier run's journal. `node.rs` puts them together.
+
+mod filler;
+pub(super) mod keeper;
+mod lane;
+mod node;
+mod replay;
+mod segment;
+pub(super) mod track;
+
+pub use node::{Journal, JournalLimits, JournalSettings, Room};
+pub(super) use node::{Shared, Submission};

@@ -1,0 +1,423 @@
+//! How far one recording's bytes have come: submitted, written, durable, in the recording's own file.
+//!
+//! Two lanes write one recording's frames and overtake each other. What is acknowledged is the prefix: `written` and
+//! `durable` only ever count frames before which none is missing. One `Track` is a few hundred bytes when idle.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::segment::Segment;
+use crate::model::SessionId;
+use crate::recording::failure::RecorderError;
+
+/// Which of the two journal files a frame goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::recording) enum LaneKind {
+    Small,
+    Bulk,
+}
+
+/// How far to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::recording) enum Stage {
+    Submitted,
+    Written,
+    Durable,
+}
+
+/// Bytes on their way into the recording's own file.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) offset: u64,
+    pub(super) bytes: Bytes,
+    /// The journal segment that must stay until these bytes are synced in the file.
+    pub(super) segment: Option<Arc<Segment>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    stage: Stage,
+    lane: LaneKind,
+    piece: Piece,
+}
+
+/// Whether, and how soon, the filler should look at a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Queued {
+    No,
+    Lazily,
+    Urgently,
+}
+
+#[derive(Debug)]
+struct Progress {
+    /// Position of the first slot.
+    base: u64,
+    slots: VecDeque<Slot>,
+    /// Frames not yet durable, and the number of the latest, in each lane.
+    small: (usize, u64),
+    bulk: (usize, u64),
+    /// Length of the recording so far.
+    length: u64,
+    filling: VecDeque<Piece>,
+    filling_bytes: usize,
+    queued: Queued,
+    has_end: bool,
+    /// Segments with bytes that are in the file and not synced there.
+    unsynced: Vec<Arc<Segment>>,
+    unsynced_bytes: usize,
+}
+
+/// One recording on its way to disk.
+#[derive(Debug)]
+pub(in crate::recording) struct Track {
+    pub(in crate::recording) session: SessionId,
+    progress: Mutex<Progress>,
+    written: AtomicU64,
+    durable: AtomicU64,
+    in_flight: AtomicUsize,
+    is_stored: AtomicBool,
+    failure: OnceLock<RecorderError>,
+    /// Set when not even the end can be recorded; may follow a failure that allowed that.
+    fatal: OnceLock<RecorderError>,
+    /// Set when the recording's own file must not be touched any more.
+    file_failure: OnceLock<RecorderError>,
+    changed: Notify,
+}
+
+/// Pending bytes of one recording at which its file is filled at once instead of within a second.
+const FILL_NOW: usize = 256 << 10;
+
+impl Track {
+    pub(in crate::recording) fn new(session: SessionId) -> Self {
+        let progress = Progress {
+            base: 0,
+            slots: VecDeque::new(),
+            small: (0, 0),
+            bulk: (0, 0),
+            length: 0,
+            filling: VecDeque::new(),
+            filling_bytes: 0,
+            queued: Queued::No,
+            has_end: false,
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
+        };
+        Self {
+            session,
+            progress: Mutex::new(progress),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            is_stored: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            fatal: OnceLock::new(),
+            file_failure: OnceLock::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Takes a frame in; answers with its position and its offset in the recording.
+    pub(super) fn admit(&self, bytes: Bytes, lane: LaneKind, is_end: bool) -> (u64, u64) {
+        let mut progress = self.lock();
+        let (position, offset) = (progress.base + progress.slots.len() as u64, progress.length);
+        progress.length += bytes.len() as u64;
+        progress.has_end |= is_end;
+        progress.lane(lane).0 += 1;
+        self.in_flight.fetch_add(bytes.len(), Ordering::AcqRel);
+        let piece = Piece { offset, bytes, segment: None };
+        progress.slots.push_back(Slot { stage: Stage::Submitted, lane, piece });
+        (position, offset)
+    }
+
+    /// Remembers the number a lane gave the latest frame.
+    pub(super) fn numbered(&self, lane: LaneKind, number: u64) {
+        self.lock().lane(lane).1 = number;
+    }
+
+    /// For each lane with frames that are not durable, the number of the latest.
+    pub(super) fn outstanding(&self) -> [Option<u64>; 2] {
+        let progress = self.lock();
+        [progress.small, progress.bulk].map(|(count, number)| (count > 0).then_some(number))
+    }
+
+    pub(super) fn mark_written(&self, position: u64, segment: &Arc<Segment>) {
+        let mut progress = self.lock();
+        if let Some(slot) = progress.slot(position) {
+            slot.stage = Stage::Written;
+            slot.piece.segment = Some(Arc::clone(segment));
+            self.in_flight.fetch_sub(slot.piece.bytes.len(), Ordering::AcqRel);
+        }
+        let from = self.written.load(Ordering::Acquire).max(progress.base);
+        let skip = usize::try_from(from - progress.base).unwrap_or(usize::MAX);
+        let more = progress.slots.iter().skip(skip).take_while(|slot| slot.stage != Stage::Submitted).count();
+        self.written.store(from + more as u64, Ordering::Release);
+        drop(progress);
+        if more > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Answers with how the filler should be told, when it was not told already.
+    pub(super) fn mark_durable(&self, position: u64) -> Queued {
+        let mut progress = self.lock();
+        if let Some(slot) = progress.slot(position) {
+            slot.stage = Stage::Durable;
+            let lane = slot.lane;
+            let count = &mut progress.lane(lane).0;
+            *count = count.saturating_sub(1);
+        }
+        let before = progress.base;
+        while progress.slots.front().is_some_and(|slot| slot.stage == Stage::Durable) {
+            if let Some(Slot { piece, .. }) = progress.slots.pop_front() {
+                progress.base += 1;
+                progress.filling_bytes += piece.bytes.len();
+                progress.filling.push_back(piece);
+            }
+        }
+        if progress.slots.is_empty() {
+            progress.slots.shrink_to(8);
+        }
+        self.durable.store(progress.base, Ordering::Release);
+        let queued = progress.queue();
+        let has_advanced = progress.base > before;
+        drop(progress);
+        if has_advanced {
+            self.changed.notify_waiters();
+        }
+        queued
+    }
+
+    /// Takes up to `most` bytes for the file, and at least one piece when there is any.
+    pub(super) fn take_pieces(&self, most: usize) -> Vec<Piece> {
+        let mut progress = self.lock();
+        progress.queued = Queued::No;
+        let (mut pieces, mut total) = (Vec::new(), 0);
+        while let Some(piece) = progress.filling.front() {
+            if !pieces.is_empty() && total + piece.bytes.len() > most {
+                break;
+            }
+            total += piece.bytes.len();
+            pieces.extend(progress.filling.pop_front());
+        }
+        progress.filling_bytes -= total;
+        if progress.filling.is_empty() {
+            progress.filling.shrink_to(8);
+        }
+        pieces
+    }
+
+    /// Notes that pieces are in the file and not synced; answers with how much is not, and how to queue what is left.
+    pub(super) fn filled(&self, pieces: Vec<Piece>) -> (usize, Queued) {
+        let mut progress = self.lock();
+        for Piece { bytes, segment, .. } in pieces {
+            progress.unsynced_bytes += bytes.len();
+            if let Some(segment) = segment.filter(|s| !progress.unsynced.iter().any(|u| Arc::ptr_eq(u, s))) {
+                progress.unsynced.push(segment);
+            }
+        }
+        (progress.unsynced_bytes, progress.queue())
+    }
+
+    /// Lets go of the segments of everything that is in the file, which was just synced.
+    pub(super) fn synced(&self) {
+        let mut progress = self.lock();
+        progress.unsynced_bytes = 0;
+        progress.unsynced = Vec::new();
+    }
+
+    /// The segments this track keeps from being used again, to be kept for good when its file has failed.
+    pub(super) fn pinned(&self) -> Vec<Arc<Segment>> {
+        self.lock().unsynced.clone()
+    }
+
+    pub(super) fn pins(&self, segment: &Arc<Segment>) -> bool {
+        self.lock().unsynced.iter().any(|pinned| Arc::ptr_eq(pinned, segment))
+    }
+
+    /// Whether the end is in the file and nothing is left to fill.
+    pub(super) fn is_complete(&self) -> bool {
+        let progress = self.lock();
+        progress.has_end && progress.slots.is_empty() && progress.filling.is_empty()
+    }
+
+    pub(super) fn mark_stored(&self) {
+        self.is_stored.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Fails the recording; the first reason of its gravity stays.
+    pub(in crate::recording) fn fail(&self, error: RecorderError) {
+        let slot = if error.prevents_the_end() { &self.fatal } else { &self.failure };
+        if slot.set(error).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Fails the recording because its own file failed. What the journal acknowledged is still safe there.
+    pub(super) fn fail_file(&self, error: &std::io::Error) {
+        if self.file_failure.set(RecorderError::FileFailed(error.to_string())).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(super) fn file_failure(&self) -> Option<&RecorderError> {
+        self.file_failure.get()
+    }
+
+    pub(in crate::recording) fn failure(&self) -> Option<&RecorderError> {
+        self.file_failure.get().or_else(|| self.fatal.get()).or_else(|| self.failure.get())
+    }
+
+    pub(in crate::recording) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Length of the recording so far, submitted bytes included.
+    pub(in crate::recording) fn length(&self) -> u64 {
+        self.lock().length
+    }
+
+    /// Waits until a position and everything before it has reached a stage. A full disk or a flood does not stop what
+    /// is already on its way into the journal, which has its space.
+    pub(in crate::recording) async fn reached(
+        &self,
+        position: u64,
+        stage: Stage,
+    ) -> Result<(), RecorderError> {
+        self.wait(|| match stage {
+            Stage::Submitted => true,
+            Stage::Written => self.written.load(Ordering::Acquire) > position,
+            Stage::Durable => self.durable.load(Ordering::Acquire) > position,
+        })
+        .await
+    }
+
+    /// Waits until the recording is whole at its final name.
+    pub(in crate::recording) async fn stored(&self) -> Result<(), RecorderError> {
+        self.wait(|| self.is_stored.load(Ordering::Acquire)).await
+    }
+
+    /// Resolves when the recording has failed.
+    pub(in crate::recording) async fn failed(&self) -> RecorderError {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(error) = self.failure() {
+                return error.clone();
+            }
+            changed.await;
+        }
+    }
+
+    async fn wait(&self, is_there: impl Fn() -> bool) -> Result<(), RecorderError> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if is_there() {
+                return Ok(());
+            }
+            if let Some(error) = self.failure().filter(|error| error.prevents_the_end()) {
+                return Err(error.clone());
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    const fn lane(&mut self, lane: LaneKind) -> &mut (usize, u64) {
+        match lane {
+            LaneKind::Small => &mut self.small,
+            LaneKind::Bulk => &mut self.bulk,
+        }
+    }
+
+    fn slot(&mut self, position: u64) -> Option<&mut Slot> {
+        let index = usize::try_from(position.checked_sub(self.base)?).ok()?;
+        self.slots.get_mut(index)
+    }
+
+    /// Decides how the filler should hear of this track; `No` when it needs not, or has.
+    fn queue(&mut self) -> Queued {
+        let is_last = self.has_end && self.slots.is_empty();
+        let wanted = match self.filling.is_empty() {
+            true => Queued::No,
+            false if is_last || self.filling_bytes >= FILL_NOW => Queued::Urgently,
+            false => Queued::Lazily,
+        };
+        if wanted > self.queued {
+            self.queued = wanted;
+            wanted
+        } else {
+            Queued::No
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recording::disk::RealDisk;
+    use crate::recording::journal::segment::SegmentFile;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        /// Whatever the order in which two lanes get on, what counts is the prefix.
+        #[test]
+        fn acknowledgements_are_of_the_prefix(
+            writes in Just((0..24_u64).collect::<Vec<_>>()).prop_shuffle(),
+            syncs in Just((0..24_u64).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let file = SegmentFile::create(directory.path().join("x.seg"), 8192, false).unwrap();
+            let segment = Arc::new(file.begin(&RealDisk).unwrap());
+            let track = Track::new(SessionId::random().unwrap());
+            for n in 0..24 {
+                let lane = if n % 3 == 0 { LaneKind::Bulk } else { LaneKind::Small };
+                prop_assert_eq!(track.admit(Bytes::from_static(b"12345"), lane, n == 23), (n, n * 5));
+            }
+            let prefix = |done: &BTreeSet<u64>| (0..24).take_while(|n| done.contains(n)).count() as u64;
+            let (mut written, mut synced) = (BTreeSet::new(), BTreeSet::new());
+            for position in writes {
+                track.mark_written(position, &segment);
+                written.insert(position);
+                prop_assert_eq!(track.written.load(Ordering::Acquire), prefix(&written));
+                prop_assert_eq!(track.in_flight(), (24 - written.len()) * 5);
+                prop_assert!(track.take_pieces(usize::MAX).is_empty());
+            }
+            let mut filled = 0;
+            for position in syncs {
+                track.mark_durable(position);
+                synced.insert(position);
+                prop_assert_eq!(track.durable.load(Ordering::Acquire), prefix(&synced));
+                prop_assert_eq!(track.outstanding().iter().flatten().count() > 0, synced.len() < 24);
+                for piece in track.take_pieces(7) {
+                    prop_assert_eq!(piece.offset, filled);
+                    filled += piece.bytes.len() as u64;
+                }
+                prop_assert!(filled <= prefix(&synced) * 5);
+            }
+            prop_assert!(!track.is_complete());
+            let rest = track.take_pieces(usize::MAX);
+            prop_assert_eq!(rest.iter().map(|piece| piece.bytes.len() as u64).sum::<u64>() + filled, 120);
+            prop_assert!(track.is_complete());
+            track.filled(rest);
+            prop_assert!(track.pins(&segment));
+            track.synced();
+            prop_assert!(!track.pins(&segment));
+        }
+    }
+}

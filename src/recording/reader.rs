@@ -1,0 +1,376 @@
+//! The reading side: the frames of a recording in order, and with an identity the events inside them.
+//!
+//! [`Frames`] tests everything that needs no key except signatures; [`Reader`] opens the frames as well. Whether a
+//! recording is genuine is [`super::verify`]'s answer. Memory is bounded by one frame, whatever the file says.
+
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::Path;
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit};
+use bytes::Bytes;
+
+use super::codec::{self, Malformed};
+use super::compress;
+use super::digest::{Digest, blake3, chain};
+use super::error::RecordingError;
+use super::event::{Body, Event};
+use super::frame::{
+    Claim, HEAD_BYTES, Head, Kind, MAX_BODY, MAX_CONTENT, Outcome, TAG_BYTES, associated, nonce,
+};
+use super::header::{Header, MAGIC, PRELUDE_BYTES, parse_prelude};
+use super::key::{self, ReviewerIdentity};
+
+/// One frame as it stands in the file.
+#[derive(Debug)]
+pub struct RawFrame {
+    /// Its place in the recording.
+    pub counter: u64,
+    /// What it is.
+    pub kind: Kind,
+    pub(super) head: [u8; HEAD_BYTES],
+    pub(super) body: Vec<u8>,
+    /// The chain before this frame.
+    pub(super) chain: Digest,
+}
+
+/// A frame's head and body, untested.
+type WholeFrame = ([u8; HEAD_BYTES], Vec<u8>);
+
+/// The frames of a recording, tested for everything that needs neither key nor trust.
+pub struct Frames<R> {
+    source: R,
+    header: Header,
+    chain: Digest,
+    next: u64,
+    before: Option<Kind>,
+    outcome: Option<Outcome>,
+    bytes: u64,
+    pub(super) prelude: [u8; PRELUDE_BYTES],
+    pub(super) header_body: Vec<u8>,
+}
+
+impl Frames<BufReader<File>> {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    /// When it cannot be read or has no sound header.
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        Self::new(BufReader::with_capacity(256 << 10, File::open(path)?))
+    }
+}
+
+impl<R: Read> Frames<R> {
+    /// Reads the header from a source of bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read or has no sound header.
+    pub fn new(mut source: R) -> Result<Self, RecordingError> {
+        let mut prelude = [0; PRELUDE_BYTES];
+        let got = fill(&mut source, &mut prelude)?;
+        if got < PRELUDE_BYTES && prelude.starts_with(&MAGIC) {
+            return Err(RecordingError::HeaderDamaged { what: "the file ends inside it" });
+        }
+        let length = parse_prelude(&prelude)?;
+        let mut body = vec![0; length];
+        if fill(&mut source, &mut body)? < length {
+            return Err(RecordingError::HeaderDamaged { what: "the file ends inside it" });
+        }
+        let header = Header::parse(&prelude, &body)?;
+        let bytes = (PRELUDE_BYTES + length) as u64;
+        let chain = header.hash();
+        Ok(Self {
+            source,
+            header,
+            chain,
+            next: 0,
+            before: None,
+            outcome: None,
+            bytes,
+            prelude,
+            header_body: body,
+        })
+    }
+
+    /// What the recording says about itself in clear.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// How the recording ended; known once its end was read.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.outcome
+    }
+
+    /// The chain over every frame read, and the counter due next.
+    pub const fn position(&self) -> (Digest, u64) {
+        (self.chain, self.next)
+    }
+
+    /// Bytes of whole frames read so far, the header included.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next frame, or `None` after the end.
+    ///
+    /// # Errors
+    /// The first thing wrong from here on.
+    pub fn next_frame(&mut self) -> Result<Option<RawFrame>, RecordingError> {
+        if self.outcome.is_some() {
+            let more = fill(&mut self.source, &mut [0; 1])?;
+            return if more == 0 { Ok(None) } else { Err(RecordingError::TrailingData) };
+        }
+        let Some((head, body)) = self.frame()? else { return Err(self.truncated()) };
+        let parsed = Head::parse(head);
+        let counter = parsed.counter;
+        if counter < self.next {
+            return Err(RecordingError::Duplicate { counter });
+        }
+        if counter > self.next {
+            return Err(self.gap());
+        }
+        let damaged = |what| RecordingError::FrameDamaged { counter, what };
+        let kind = Kind::from_code(parsed.code).ok_or_else(|| damaged("its kind is unknown"))?;
+        if !kind.allows(parsed.length) {
+            return Err(damaged("its length does not fit its kind"));
+        }
+        self.place(kind, counter, &body)?;
+        let frame = RawFrame { counter, kind, head, body, chain: self.chain };
+        self.advance(&frame);
+        Ok(Some(frame))
+    }
+
+    /// Reads one frame's bytes; `None` when the file ends first.
+    fn frame(&mut self) -> Result<Option<WholeFrame>, RecordingError> {
+        let mut head = [0; HEAD_BYTES];
+        if fill(&mut self.source, &mut head)? < HEAD_BYTES {
+            return Ok(None);
+        }
+        let Head { length, counter, .. } = Head::parse(head);
+        if length > MAX_BODY {
+            let (length, limit) = (u64::from(length), u64::from(MAX_BODY));
+            return Err(RecordingError::LimitExceeded { counter, length, limit });
+        }
+        let mut body = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let whole = fill(&mut self.source, &mut body)? == body.len();
+        Ok(whole.then_some((head, body)))
+    }
+
+    fn place(&mut self, kind: Kind, counter: u64, body: &[u8]) -> Result<(), RecordingError> {
+        let after_last = self.before == Some(Kind::LastChunk);
+        if after_last && kind != Kind::End {
+            return Err(RecordingError::Misplaced { counter });
+        }
+        if kind == Kind::End {
+            let claim = Claim::parse(kind, body)
+                .ok_or(RecordingError::FrameDamaged { counter, what: "its state is unknown" })?;
+            if claim.outcome == Some(Outcome::Finished) && !after_last {
+                return Err(RecordingError::Misplaced { counter });
+            }
+            self.outcome = claim.outcome;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, frame: &RawFrame) {
+        let mut hasher = ::blake3::Hasher::new();
+        hasher.update(&frame.head).update(&frame.body);
+        self.chain = chain(&self.chain, &Digest::new(*hasher.finalize().as_bytes()));
+        self.bytes += (HEAD_BYTES + frame.body.len()) as u64;
+        self.before = Some(frame.kind);
+        self.next += 1;
+    }
+
+    /// What a counter above the one due means: the one due is gone, or comes later.
+    fn gap(&mut self) -> RecordingError {
+        let counter = self.next;
+        while let Ok(Some((head, _))) = self.frame() {
+            if Head::parse(head).counter == counter {
+                return RecordingError::OutOfOrder { counter };
+            }
+        }
+        RecordingError::Missing { counter }
+    }
+
+    const fn truncated(&self) -> RecordingError {
+        RecordingError::Truncated { last_good: self.next.checked_sub(1) }
+    }
+}
+
+/// The events of a recording, opened with a reviewer's identity. An iterator: the first error ends it.
+pub struct Reader<R> {
+    frames: Frames<R>,
+    opener: Opener,
+    pending: std::vec::IntoIter<Event>,
+    is_over: bool,
+}
+
+impl Reader<BufReader<File>> {
+    /// Opens a file with an identity.
+    ///
+    /// # Errors
+    /// When it has no sound header, or the identity does not open it.
+    pub fn open(path: &Path, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
+        Self::new(Frames::open(path)?, identity)
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads events from frames.
+    ///
+    /// # Errors
+    /// When the identity does not open the recording.
+    pub fn new(frames: Frames<R>, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
+        let opener = Opener::new(frames.header(), identity)?;
+        Ok(Self { frames, opener, pending: Vec::new().into_iter(), is_over: false })
+    }
+
+    /// What the recording says about itself in clear.
+    pub const fn header(&self) -> &Header {
+        self.frames.header()
+    }
+
+    /// How the recording ended; known once its last event was read.
+    pub const fn outcome(&self) -> Option<Outcome> {
+        self.frames.outcome()
+    }
+
+    fn refill(&mut self) -> Result<bool, RecordingError> {
+        let Some(frame) = self.frames.next_frame()? else { return Ok(false) };
+        if matches!(frame.kind, Kind::Chunk | Kind::LastChunk) {
+            self.pending = self.opener.open(frame)?.into_iter();
+        }
+        Ok(true)
+    }
+}
+
+impl<R: Read> Iterator for Reader<R> {
+    type Item = Result<Event, RecordingError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(event) = self.pending.next() {
+                return Some(Ok(event));
+            }
+            if self.is_over {
+                return None;
+            }
+            match self.refill() {
+                Ok(true) => {}
+                Ok(false) => self.is_over = true,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// Opens sealed frames and holds them to the rules about their content.
+pub(super) struct Opener {
+    cipher: Aes256Gcm,
+    header: Digest,
+    session: String,
+    floor: u64,
+    has_started: bool,
+}
+
+impl Opener {
+    pub(super) fn new(header: &Header, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
+        let key = key::unwrap(&header.wrapped, identity, &header.recording, &header.commitment)?;
+        let payload = key::payload(&key, &header.hash()).map_err(|_| RecordingError::CommitmentMismatch)?;
+        let cipher = Aes256Gcm::new(payload.expose().into());
+        let session = header.session.to_string();
+        Ok(Self { cipher, header: header.hash(), session, floor: 0, has_started: false })
+    }
+
+    /// The events of a sealed frame.
+    pub(super) fn open(&mut self, frame: RawFrame) -> Result<Vec<Event>, RecordingError> {
+        let RawFrame { counter, kind, head, mut body, .. } = frame;
+        let damaged = || RecordingError::FrameDamaged { counter, what: "its tag does not hold" };
+        let malformed = |what| RecordingError::EventMalformed { counter, what };
+        let split = body.len().checked_sub(TAG_BYTES).ok_or_else(damaged)?;
+        let (sealed, tag) = body.split_at_mut_checked(split).ok_or_else(damaged)?;
+        let tag: [u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| damaged())?;
+        self.cipher
+            .decrypt_inout_detached(
+                &nonce(counter, kind).into(),
+                &associated(&self.header, &head),
+                sealed.into(),
+                &tag.into(),
+            )
+            .map_err(|_| damaged())?;
+        body.truncate(split);
+        let events = codec::decode(&content(counter, body)?, self.floor).map_err(|error| match error {
+            Malformed::What(what) => malformed(what),
+            Malformed::Time => RecordingError::TimeReversed { counter },
+        })?;
+        self.check(&events, kind == Kind::LastChunk).map_err(malformed)?;
+        self.floor = events.last().map_or(self.floor, |event| event.at);
+        Ok(events)
+    }
+
+    fn check(&mut self, events: &[Event], is_last: bool) -> Result<(), &'static str> {
+        for (index, event) in events.iter().enumerate() {
+            let starts =
+                matches!(&event.body, Body::SessionStarted(facts) if facts.session.as_str() == self.session);
+            if !self.has_started && !starts {
+                return Err("the first event does not name the header's session");
+            }
+            self.has_started = true;
+            let ends = matches!(&event.body, Body::SessionEnded { .. });
+            if ends != (is_last && index + 1 == events.len()) {
+                return Err("a session ends with the last event of the last chunk, and only there");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn content(counter: u64, mut plain: Vec<u8>) -> Result<Bytes, RecordingError> {
+    let malformed = |what| RecordingError::EventMalformed { counter, what };
+    let limit = |length: usize| RecordingError::LimitExceeded {
+        counter,
+        length: length as u64,
+        limit: MAX_CONTENT as u64,
+    };
+    let mut fields = super::parse::Fields::new(&plain);
+    match fields.u8() {
+        Some(0) if fields.rest().len() > MAX_CONTENT => Err(limit(fields.rest().len())),
+        Some(0) => Ok(Bytes::from(std::mem::take(&mut plain)).slice(1..)),
+        Some(1) => {
+            let length = fields.u32().and_then(|length| usize::try_from(length).ok());
+            let length = length.ok_or_else(|| malformed("no content length"))?;
+            if length > MAX_CONTENT {
+                return Err(limit(length));
+            }
+            let content = compress::decompress(fields.rest(), length);
+            content
+                .map(Bytes::from)
+                .ok_or_else(|| malformed("its compressed content does not expand to its length"))
+        }
+        _ => Err(malformed("its compression is unknown")),
+    }
+}
+
+/// Reads until the buffer is full or the source ends; says how much there was.
+fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, RecordingError> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(filled)
+}
+
+/// The digest of a frame's bytes, for who has them whole.
+pub(super) fn frame_digest(bytes: &[u8]) -> Digest {
+    blake3(bytes)
+}
