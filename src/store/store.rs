@@ -1,0 +1,226 @@
+//! The store's front: open it, submit commands, look at the state, listen for changes.
+//!
+//! Cloning shares it. When the last clone is dropped, what was submitted is finished and the directory is free again.
+//! Questions about the past are in `history.rs`. Read next: `writer.rs`.
+
+use std::path::Path;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::backend::{Backend, Reader, Row};
+use super::changes::{self, Changes};
+use super::check::{self, Checked};
+use super::directory::Directory;
+use super::error::{StoreError, SubmitError};
+use super::sqlite::Sqlite;
+use super::writer::{Job, Outcome, Writer};
+use crate::access::{Command, State};
+use crate::ledger::VerifierKey;
+use crate::ledger::entry::{Actor, Entry};
+use crate::model::{Clock, Signer};
+
+/// Commands that may wait for the writer.
+const QUEUE: usize = 16_384;
+/// How long a caller pauses before trying again when the queue is full.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The ledger and the state it gives.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    jobs: SyncSender<Job>,
+    threads: Vec<JoinHandle<()>>,
+    state: Arc<RwLock<State>>,
+    changes: Changes,
+    reader: Mutex<Box<dyn Reader>>,
+    key: VerifierKey,
+}
+
+impl Store {
+    /// Opens the ledger in a directory, making both if need be, after checking every entry in it.
+    ///
+    /// `origin` names the ledger in its checkpoints; it can never change.
+    ///
+    /// # Errors
+    /// When another process has it, or it is not whole: see [`StoreError`].
+    pub fn open(
+        directory: &Path,
+        signer: Arc<dyn Signer>,
+        origin: &str,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let held = Directory::take(directory)?;
+        let backend = Box::new(Sqlite::open(&held.database()?)?);
+        Self::over(backend, held, signer, origin, clock)
+    }
+
+    /// Makes every table that can be made from the entries again, after checking the entries themselves.
+    ///
+    /// # Errors
+    /// When another process has the ledger, or its entries are not whole.
+    pub fn rebuild(directory: &Path, signer: &dyn Signer, origin: &str) -> Result<Checked, StoreError> {
+        let held = Directory::take(directory)?;
+        let key = ledger_key(origin, signer)?;
+        let mut backend = Sqlite::open(&held.database()?)?;
+        let reader = backend.reader()?;
+        let (mut nodes, mut rows): (Vec<_>, Vec<Row>) = (Vec::new(), Vec::new());
+        let found = check::replay(reader.as_ref(), &key, |more_nodes, more_rows| {
+            nodes.extend(more_nodes);
+            rows.extend(more_rows);
+        })?;
+        check::not_rolled_back(reader.as_ref(), &key, &found, held.head()?.as_deref())?;
+        backend.replace_derived(&nodes, &rows)?;
+        Ok(check::whole(reader.as_ref(), &key)?.checked())
+    }
+
+    pub(super) fn over(
+        backend: Box<dyn Backend>,
+        directory: Directory,
+        signer: Arc<dyn Signer>,
+        origin: &str,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let key = ledger_key(origin, signer.as_ref())?;
+        let reader = backend.reader()?;
+        let found = check::whole(reader.as_ref(), &key)?;
+        check::not_rolled_back(reader.as_ref(), &key, &found, directory.head()?.as_deref())?;
+        let failed = |e: std::io::Error| StoreError::Stopped(e.to_string());
+        let (changes, news, feed) = changes::start(clock.clone()).map_err(failed)?;
+        let state = Arc::new(RwLock::new(found.state.clone()));
+        let is_new = found.frontier.size() == 0;
+        let writer = Writer {
+            backend,
+            directory,
+            signer,
+            key: key.clone(),
+            clock,
+            frontier: found.frontier,
+            last: found.last,
+            draft: found.state,
+            shared: Arc::clone(&state),
+            news,
+            healthy: true,
+            stopped: None,
+        };
+        let (jobs, queue) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(failed)?;
+        let threads = vec![thread, feed];
+        let reader = Mutex::new(reader);
+        let store =
+            Self { inner: Arc::new(Inner { jobs, threads, state, changes, reader, key: key.clone() }) };
+        if is_new {
+            let first = Command::Initialise { origin: origin.to_owned(), checkpoint_key: key.to_string() };
+            store.submit_blocking(Actor::Node, first).map_err(|error| match error {
+                SubmitError::Denied(denied) => StoreError::Stopped(denied.to_string()),
+                SubmitError::Failed(error) => error,
+            })?;
+        }
+        Ok(store)
+    }
+
+    /// Submits a command and waits until what it made is durable and visible. Nothing made is an answer too: the
+    /// state already was so.
+    ///
+    /// # Errors
+    /// When the rules deny it, or the ledger cannot be written. Then nothing was appended.
+    pub async fn submit(&self, by: Actor, command: Command) -> Result<Vec<Arc<Entry>>, SubmitError> {
+        let (answer, outcome) = tokio::sync::oneshot::channel();
+        // Whoever stopped waiting does not want the answer.
+        let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
+        let mut job = Job { by, command, answer };
+        loop {
+            match self.inner.jobs.try_send(job) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) => job = back,
+                Err(TrySendError::Disconnected(_)) => return Err(gone()),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// [`Self::submit`] for threads that may block; never call it inside the async runtime or a watcher.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_blocking(&self, by: Actor, command: Command) -> Result<Vec<Arc<Entry>>, SubmitError> {
+        let (answer, outcome) = sync_channel(1);
+        let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
+        self.inner.jobs.send(Job { by, command, answer }).map_err(|_| gone())?;
+        outcome.recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Looks at the state as of the last commit. `look` must be short: the next commit waits for it to be seen.
+    pub fn read<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        look(&self.inner.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The change feed.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.inner.changes
+    }
+
+    /// The key that checks this ledger's checkpoints.
+    #[must_use]
+    pub fn checkpoint_key(&self) -> &VerifierKey {
+        &self.inner.key
+    }
+
+    /// Checks everything again: the database's own structure, every entry, the tree, the signature, every table row.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn verify(&self) -> Result<Checked, StoreError> {
+        self.frozen(|reader| {
+            reader.integrity()?;
+            Ok(check::whole(reader, &self.inner.key)?.checked())
+        })
+    }
+
+    /// Reads several things as of one moment.
+    pub(super) fn frozen<R>(
+        &self,
+        look: impl FnOnce(&dyn Reader) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let reader = self.reader();
+        reader.freeze()?;
+        let result = look(reader.as_ref());
+        reader.thaw()?;
+        result
+    }
+
+    pub(super) fn reader(&self) -> MutexGuard<'_, Box<dyn Reader>> {
+        self.inner.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A sender nobody listens to takes the place of ours, so that the writer sees its last one go.
+        drop(std::mem::replace(&mut self.jobs, sync_channel(0).0));
+        for thread in self.threads.drain(..) {
+            // The last clone may be dropped by a watcher or an answer, on one of these very threads.
+            let is_here = thread.thread().id() == std::thread::current().id();
+            if !is_here && thread.join().is_err() {
+                tracing::error!("a thread of the ledger panicked");
+            }
+        }
+    }
+}
+
+fn ledger_key(origin: &str, signer: &dyn Signer) -> Result<VerifierKey, StoreError> {
+    VerifierKey::new(origin, signer.public_key()).map_err(|e| StoreError::Checkpoint(e.into()))
+}
+
+fn gone() -> SubmitError {
+    StoreError::Stopped("its writer is gone".to_owned()).into()
+}

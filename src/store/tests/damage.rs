@@ -1,0 +1,110 @@
+//! Everything that can be done to the database behind the store's back, each noticed with its own error.
+//!
+//! Nothing here may be noticed late or mended silently: a store that cannot vouch for its past does not open.
+
+use super::*;
+
+#[test]
+fn each_kind_of_damage_has_its_own_error() {
+    type IsIt = fn(&StoreError) -> bool;
+    let damages: [(&str, IsIt); 9] = [
+        ("UPDATE entries SET bytes = replace(bytes, 'erin', 'evil') WHERE seq = 1", |e| {
+            matches!(e, StoreError::EntryEdited { seq: 1 })
+        }),
+        ("DELETE FROM entries WHERE seq = 3", |e| matches!(e, StoreError::EntryMissing { seq: 3 })),
+        ("DELETE FROM entries WHERE seq = (SELECT max(seq) FROM entries)", |e| {
+            matches!(e, StoreError::EntryMissing { .. })
+        }),
+        ("DELETE FROM heads", |e| matches!(e, StoreError::HeadMissing)),
+        ("UPDATE heads SET note = replace(note, 'gate', 'gete')", |e| matches!(e, StoreError::Checkpoint(_))),
+        ("UPDATE people SET body = replace(body, 'operator', 'approver')", |e| {
+            matches!(e, StoreError::ProjectionEdited { table: "people" })
+        }),
+        ("UPDATE grants SET body = replace(body, '3600', '9600')", |e| {
+            matches!(e, StoreError::ProjectionEdited { table: "grants" })
+        }),
+        ("DELETE FROM targets", |e| matches!(e, StoreError::ProjectionEdited { table: "targets" })),
+        ("UPDATE people SET body = '{'", |e| {
+            matches!(e, StoreError::Backend(BackendError::Row { table: "people", .. }))
+        }),
+    ];
+    for (sql, is_it) in damages {
+        let directory = scratch();
+        let store = open(directory.path()).unwrap();
+        story(&store);
+        drop(store);
+        let connection = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+        assert!(connection.execute(sql, []).unwrap() > 0, "{sql}");
+        drop(connection);
+        let error = open(directory.path()).err().unwrap();
+        assert!(is_it(&error), "{sql}: {error:?}");
+        if matches!(
+            error,
+            StoreError::ProjectionEdited { .. } | StoreError::Backend(BackendError::Row { .. })
+        ) {
+            Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
+            open(directory.path()).unwrap().verify().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_rewritten_entry_with_its_hash_is_noticed_by_the_signature() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    story(&store);
+    let mut entry = store.entries(1, 1).unwrap().remove(0);
+    drop(store);
+    entry.at = at(0);
+    let bytes = entry.canonical().unwrap();
+    let connection = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    let leaf = TreeHash::leaf(&bytes);
+    let values = rusqlite::params![leaf.as_bytes(), bytes];
+    connection.execute("UPDATE entries SET leaf = ?1, bytes = ?2 WHERE seq = 1", values).unwrap();
+    drop(connection);
+    assert!(matches!(open(directory.path()), Err(StoreError::RootDiffers)));
+}
+
+#[test]
+fn an_older_database_put_back_is_noticed() {
+    let directory = scratch();
+    let database = directory.path().join("ledger.db");
+    let store = open(directory.path()).unwrap();
+    story(&store);
+    drop(store);
+    let backup = std::fs::read(&database).unwrap();
+    let store = open(directory.path()).unwrap();
+    store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: "aa".to_owned() }).unwrap();
+    drop(store);
+    std::fs::write(&database, backup).unwrap();
+    let error = open(directory.path()).err().unwrap();
+    assert!(matches!(error, StoreError::RolledBack { found, signed } if signed == found + 1), "{error:?}");
+}
+
+#[test]
+fn a_damaged_file_a_foreign_file_and_a_foreign_key_are_told_apart() {
+    let directory = scratch();
+    let database = directory.path().join("ledger.db");
+    std::fs::write(&database, vec![7; 8192]).unwrap();
+    assert!(matches!(open(directory.path()), Err(StoreError::Backend(BackendError::Damaged(_)))));
+
+    let directory = scratch();
+    let foreign = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    foreign.execute_batch("CREATE TABLE somebody_elses (x)").unwrap();
+    drop(foreign);
+    assert!(matches!(open(directory.path()), Err(StoreError::Backend(BackendError::Damaged(_)))));
+
+    let directory = scratch();
+    drop(open(directory.path()).unwrap());
+    let other: Arc<dyn Signer> = Arc::new(SigningKey::from_seed(&Secret::new([2; 32])).unwrap());
+    let opened = Store::open(directory.path(), other, ORIGIN, Clock::system());
+    assert!(matches!(opened, Err(StoreError::Checkpoint(_))));
+
+    let newer = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    assert!(matches!(
+        open(directory.path()),
+        Err(StoreError::Backend(BackendError::Newer { found: 99, known: 1 }))
+    ));
+}
