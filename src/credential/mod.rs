@@ -3,9 +3,15 @@
 //! A session on an SSH target gets a fresh Ed25519 key that never leaves memory, and for each connection to the target
 //! a certificate for that key with one principal and seconds of validity. The target trusts the user CA and nothing
 //! else; nobody holds a credential of the target before or after.
+//!
+//! The bastion's own keys, the CAs among them, are in [`keystore`], sealed at rest.
 
+pub mod keystore;
 mod lease;
+pub mod sealing;
 mod ssh_certificate;
 
+pub use keystore::{ApiTls, Keystore, KeystoreError};
 pub use lease::Lease;
+pub use sealing::SealingKey;
 pub use ssh_certificate::{MintError, SshCertificateAuthority, SshCredential};

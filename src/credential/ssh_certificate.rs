@@ -97,6 +97,29 @@ impl SshCertificateAuthority {
         Ok(SshCredential { key: Arc::clone(key), certificate })
     }
 
+    /// A key and a certificate that can log in and run nothing, to find out whether a target lets sessions in.
+    ///
+    /// # Errors
+    /// See [`MintError`].
+    pub fn probe(
+        &self,
+        login: &Login,
+        source: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<SshCredential, MintError> {
+        let key = fresh_key()?;
+        let mut builder = builder(&key, now, LOGIN)?;
+        builder.cert_type(CertType::User)?;
+        builder.key_id("postern targets test")?;
+        builder.valid_principal(login.as_str())?;
+        builder.critical_option("force-command", "true")?;
+        if let Some(source) = source {
+            builder.critical_option("source-address", source.to_canonical().to_string())?;
+        }
+        let certificate = builder.sign(&*self.key)?;
+        Ok(SshCredential { key, certificate })
+    }
+
     /// Signs a host certificate that lets the bastion answer for `target` inside a jump.
     ///
     /// # Errors
