@@ -1,0 +1,37 @@
+//! Every event as one line of JSON, bytes in base64: the whole recording for programs.
+//!
+//! The form is that of `recordings-schema/events.schema.json`. Typed input is left out unless asked for.
+
+use std::io::{self, Write};
+
+use super::write::{Encoder, Exported, Settings};
+use crate::recording::event::{Body, Event};
+
+/// Writes all events, or those of one channel and of the session itself.
+pub(super) struct JsonLines {
+    settings: Settings,
+    exported: Exported,
+}
+
+impl JsonLines {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, exported: Exported { channel: settings.channel, ..Exported::default() } }
+    }
+}
+
+impl Encoder for JsonLines {
+    fn take(&mut self, event: &Event, to: &mut dyn Write) -> io::Result<()> {
+        let is_wanted =
+            self.settings.channel.is_none_or(|wanted| event.channel == 0 || event.channel == wanted);
+        if !is_wanted || (matches!(event.body, Body::Input { .. }) && !self.settings.input) {
+            return Ok(());
+        }
+        serde_json::to_writer(&mut *to, event)?;
+        self.exported.events = self.exported.events.saturating_add(1);
+        to.write_all(b"\n")
+    }
+
+    fn finish(&mut self, _: &mut dyn Write) -> io::Result<Exported> {
+        Ok(self.exported)
+    }
+}
