@@ -1,4 +1,7 @@
 //! Dialling a registered target: its name is resolved once, and only its registered address is ever dialled.
+//!
+//! An operator cannot influence where a dial goes (a forward is opened by the target, not by us). What is said on the
+//! socket is the protocol's; holding it by the session's fuse is the caller's.
 
 use std::io;
 use std::net::SocketAddr;

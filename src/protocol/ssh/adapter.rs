@@ -1,0 +1,257 @@
+//! The SSH adapter as the lifecycle sees it.
+//!
+//! The library runs the client's connection in a task of its own ([`ClientSide`]); this value holds the other end of
+//! the login's conversation and the fuse over the socket. Dropping it does not have to stop that task: the lifecycle
+//! blows the fuse, and a loop without a socket ends by itself.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use russh::server::{self, RunningSession};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::carrier::{Carried, CarriedStream, Front, Origin};
+use super::channel::Targets;
+use super::client_side::{ClientSide, Hangup, Mode};
+use super::login::{self, Answer, Knock, Porch};
+use super::offer;
+use super::target_side::TargetConnection;
+use crate::model::{EndReason, Protocol, TargetName};
+use crate::net::{Fuse, PacedStream, Place, Pressure, QuickStream};
+use crate::session::adapter::{Adapter, Authenticator, ConnectError, Greeted, Page, Parted, Reply, Tap, Way};
+
+/// How long a client has to prove somebody.
+const LOGIN: Duration = Duration::from_secs(60);
+/// How long a client has to answer a page or to hear the last words.
+const PATIENCE: Duration = Duration::from_secs(300);
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A connection that has arrived.
+pub struct Arrival {
+    stream: Stream,
+    origin: Origin,
+    carried_to: Option<TargetName>,
+    place: Option<Place>,
+}
+
+impl Arrival {
+    /// A connection from the listener.
+    ///
+    /// # Errors
+    /// When the socket is already dead.
+    pub fn direct(socket: TcpStream, address: SocketAddr, place: Place) -> io::Result<Self> {
+        let held = Arc::new(socket.as_fd().try_clone_to_owned()?);
+        let stream = Stream::Direct(QuickStream::new(socket)?);
+        Ok(Self { stream, origin: Origin { address, socket: held }, carried_to: None, place: Some(place) })
+    }
+
+    /// A connection inside a carrier.
+    #[must_use]
+    pub fn carried(carried: Carried) -> Self {
+        let Carried { stream, target, origin } = carried;
+        Self { stream: Stream::Carried(stream), origin, carried_to: Some(target), place: None }
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub const fn client(&self) -> SocketAddr {
+        self.origin.address
+    }
+
+    /// Puts its socket under a fuse.
+    ///
+    /// # Errors
+    /// When the fuse has blown.
+    pub fn hold_by(&self, fuse: &Fuse) -> Result<(), crate::net::Blown> {
+        fuse.hold(&*self.origin.socket)
+    }
+}
+
+/// One SSH connection's adapter.
+pub struct SshAdapter {
+    arrival: Option<Arrival>,
+    front: Arc<dyn Front>,
+    targets: Arc<Targets>,
+    porch: Option<Porch>,
+    running: Option<RunningSession<ClientSide>>,
+    place: Option<Place>,
+}
+
+impl SshAdapter {
+    /// An adapter for a connection that has arrived.
+    #[must_use]
+    pub fn new(arrival: Arrival, front: Arc<dyn Front>) -> Self {
+        Self {
+            arrival: Some(arrival),
+            front,
+            targets: Arc::default(),
+            porch: None,
+            running: None,
+            place: None,
+        }
+    }
+
+    /// Starts the library on the connection.
+    async fn start(&mut self, desk: &Authenticator) -> Result<(), Parted> {
+        let Some(arrival) = self.arrival.take() else { return Err(Parted::Left) };
+        let config = self.config(arrival.carried_to.as_ref()).ok_or(Parted::Left)?;
+        let (doorbell, porch) = login::pair();
+        let pressure = Pressure::default();
+        let side = ClientSide {
+            desk: desk.clone(),
+            front: Arc::clone(&self.front),
+            client: arrival.origin,
+            carried_to: arrival.carried_to,
+            doorbell,
+            pressure: pressure.clone(),
+            targets: Arc::clone(&self.targets),
+            mode: Mode::Login,
+            channels: HashMap::new(),
+            openings: 0,
+            refusals: 0,
+            tasks: JoinSet::new(),
+        };
+        self.porch = Some(porch);
+        self.place = arrival.place;
+        let stream = PacedStream::new(arrival.stream, pressure);
+        let running = server::run_stream(config, stream, side).await.map_err(|_: Hangup| Parted::Left)?;
+        self.running = Some(running);
+        Ok(())
+    }
+
+    fn config(&self, carried_to: Option<&TargetName>) -> Option<Arc<server::Config>> {
+        let certificates = match carried_to {
+            Some(target) => vec![self.front.host_certificate(target)?],
+            None => Vec::new(),
+        };
+        let keys = vec![self.front.host_key().clone()];
+        Some(Arc::new(server::Config { keys, certificates, ..offer::to_clients() }))
+    }
+
+    /// The next knock, or `None` when the client is gone.
+    async fn knock(&mut self) -> Option<Knock> {
+        let (Some(porch), Some(running)) = (&mut self.porch, &mut self.running) else { return None };
+        tokio::select! {
+            biased;
+            knock = porch.knocks.recv() => knock,
+            // However it ended, the client is gone; the handle is spent.
+            _ = &mut *running => { self.running = None; None }
+        }
+    }
+
+    async fn answer(&mut self, answer: Answer) {
+        if let Some(porch) = &self.porch {
+            // A client that is gone needs no answer.
+            porch.answers.send(answer).await.ok();
+        }
+    }
+
+    /// Waits until the connection is over.
+    async fn over(&mut self) {
+        if let Some(running) = self.running.take() {
+            // The library's own error says how the connection broke, which for us is that the client left.
+            running.await.ok();
+        }
+    }
+}
+
+impl Adapter for SshAdapter {
+    fn protocol(&self) -> Protocol {
+        Protocol::Ssh
+    }
+
+    async fn greet(&mut self, desk: &Authenticator) -> Result<Greeted, Parted> {
+        let opening = async {
+            self.start(desk).await?;
+            self.knock().await.ok_or(Parted::Rejected)
+        };
+        let knock = tokio::time::timeout(LOGIN, opening).await.map_err(|_| Parted::Left)??;
+        self.place = None;
+        match knock {
+            Knock::Proved(greeted) => Ok(*greeted),
+            Knock::Carrier => {
+                self.over().await;
+                Err(Parted::Carried)
+            }
+            Knock::Reply(_) => Err(Parted::Left),
+        }
+    }
+
+    async fn converse(&mut self, page: Page) -> Reply {
+        self.answer(Answer::Converse(page)).await;
+        match tokio::time::timeout(PATIENCE, self.knock()).await {
+            Ok(Some(Knock::Reply(reply))) => reply,
+            Ok(Some(Knock::Carrier | Knock::Proved(_)) | None) | Err(_) => Reply::Nobody,
+        }
+    }
+
+    async fn refuse(&mut self, why: &str) {
+        self.answer(Answer::Refuse(why.to_owned())).await;
+        // The client hears the words through its dialogue, if it has one, and hangs up.
+        tokio::time::timeout(LAST_WORDS, self.over()).await.ok();
+    }
+
+    async fn connect(&mut self, way: &Way) -> Result<(), ConnectError> {
+        self.targets.keep(TargetConnection::open(way).await?);
+        Ok(())
+    }
+
+    async fn welcome(&mut self, tap: Tap) {
+        self.answer(Answer::Accept(Box::new(tap))).await;
+    }
+
+    async fn relay(&mut self) -> EndReason {
+        self.over().await;
+        EndReason::ClientLeft
+    }
+}
+
+/// Either way a connection can come.
+enum Stream {
+    Carried(CarriedStream),
+    Direct(QuickStream),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Carried(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Direct(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Carried(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Direct(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Carried(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Direct(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Carried(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Direct(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

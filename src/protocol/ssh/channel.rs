@@ -1,0 +1,349 @@
+//! One channel of a session: a target connection of its own and two pumps that never wait for each other.
+//!
+//! Input: the client's loop pushes to [`Inbound`]; `submit` seals what has gathered and hands it to the recorder;
+//! `forward` waits until it is durable and writes it to the target. Output: what has arrived from the target is sealed,
+//! written to the journal, then sent to the client. The target's loop may park on a client that does not read, which
+//! is true back-pressure and stops nobody else; the client's loop never parks. The channel's read half is dropped
+//! before the channel is confirmed, because the library would otherwise feed it inside the client's loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use russh::server::{ChannelOpenHandle, Handle, Msg};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, client};
+use tokio::sync::mpsc;
+
+use super::inbound::{BATCH, Inbound, Item, Request};
+use super::observe::Observer;
+use super::target_side::TargetConnection;
+use crate::recording::event::{Body, Direction, Stream};
+use crate::session::adapter::{ConnectError, Over, Tap, Way};
+use crate::session::relay::Position;
+
+/// Batches sealed and not yet forwarded, per channel.
+const IN_FLIGHT: usize = 8;
+/// How long a target may take to close a channel that the client has closed.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// SSH's number for standard error (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
+/// What OpenSSH exits with when it could not do what was asked.
+const COULD_NOT: u32 = 255;
+
+/// What a channel is for.
+pub(super) enum Kind {
+    Forward { host: String, port: u16, origin: String },
+    Session,
+}
+
+/// A channel that a client has asked for and that was allowed.
+pub(super) struct Opening {
+    pub(super) tap: Tap,
+    pub(super) number: u32,
+    pub(super) kind: Kind,
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) confirmed: Arc<AtomicBool>,
+    pub(super) targets: Arc<Targets>,
+    pub(super) handle: Handle,
+}
+
+/// Target connections: the one made at login waits for the first channel, every other is made when it is wanted.
+#[derive(Default)]
+pub(super) struct Targets {
+    first: Mutex<Option<TargetConnection>>,
+}
+
+impl Targets {
+    /// Keeps the connection made at login.
+    pub(super) fn keep(&self, connection: TargetConnection) {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+    }
+
+    async fn next(&self, way: &Way) -> Result<TargetConnection, ConnectError> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match first {
+            Some(connection) => Ok(connection),
+            None => TargetConnection::open(way).await,
+        }
+    }
+}
+
+/// Serves one channel from its opening to its end.
+pub(super) async fn serve(opening: Opening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+    run(&opening, channel, reply).await;
+    // From here on the channel no longer counts, whether or not the client ever says that it has closed its side.
+    opening.inbound.close();
+}
+
+async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+    match open(opening).await {
+        Ok((connection, target)) => {
+            let (unused, client) = channel.split();
+            drop(unused);
+            opening.confirmed.store(true, Ordering::Release);
+            reply.accept().await;
+            // `Over` means that the session has ended, and why is already on record.
+            pump(opening, target, &client).await.ok();
+            drop(connection);
+            client.close().await.ok();
+        }
+        Err(words) => {
+            opening.tap.refused(opening.number, "channel", &words);
+            reply.reject(ChannelOpenFailure::Other { code: 2, reason: words }).await;
+        }
+    }
+}
+
+type TargetChannel = Channel<client::Msg>;
+
+async fn open(opening: &Opening) -> Result<(TargetConnection, TargetChannel), String> {
+    let connection = opening.targets.next(opening.tap.way()).await.map_err(|error| error.to_string())?;
+    let (opened, body) = match &opening.kind {
+        Kind::Session => (connection.session().await, None),
+        Kind::Forward { host, port, origin } => {
+            let body = Body::Forward { host: host.clone(), port: *port, origin: origin.clone() };
+            (connection.forward(host, *port).await, Some(body))
+        }
+    };
+    let channel = opened.map_err(|error| format!("the target refused the channel: {error}"))?;
+    let kind = match opening.kind {
+        Kind::Forward { .. } => "direct-tcpip",
+        Kind::Session => "session",
+    };
+    let events = [Body::ChannelOpened { kind: kind.to_owned() }].into_iter().chain(body);
+    opening.tap.submit(opening.number, events.collect()).map_err(|Over| Over.to_string())?;
+    Ok((connection, channel))
+}
+
+/// Runs both pumps until the channel is over on both sides.
+async fn pump(opening: &Opening, target: TargetChannel, client: &ChannelWriteHalf<Msg>) -> Result<(), Over> {
+    let (mut from_target, to_target) = target.split();
+    let observer = Mutex::new(Observer::default());
+    let output = output(opening, &mut from_target, client, &observer);
+    tokio::pin!(output);
+    tokio::select! {
+        done = &mut output => done?,
+        done = input(opening, &to_target, &observer) => {
+            done?;
+            // The client has closed the channel: the target gets to say its last words, which nobody hears but the
+            // recording.
+            to_target.close().await.ok();
+            tokio::time::timeout(LAST_WORDS, output).await.unwrap_or(Ok(()))?;
+        }
+    }
+    let left = lock(&observer).finish();
+    opening.tap.submit(opening.number, left.into_iter().chain([Body::ChannelClosed]).collect())?;
+    Ok(())
+}
+
+fn lock(observer: &Mutex<Observer>) -> std::sync::MutexGuard<'_, Observer> {
+    observer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn input(
+    opening: &Opening,
+    target: &ChannelWriteHalf<client::Msg>,
+    observer: &Mutex<Observer>,
+) -> Result<(), Over> {
+    let (sealed, forwards) = mpsc::channel(IN_FLIGHT);
+    let (submitted, forwarded) =
+        tokio::join!(submit(opening, sealed, observer), forward(opening, forwards, target));
+    submitted.and(forwarded)
+}
+
+async fn submit(
+    opening: &Opening,
+    sealed: mpsc::Sender<(Position, Vec<Item>)>,
+    observer: &Mutex<Observer>,
+) -> Result<(), Over> {
+    loop {
+        let items = opening.inbound.take().await;
+        if items.is_empty() {
+            return Ok(());
+        }
+        let events = items.iter().flat_map(|item| input_events(item, observer)).collect();
+        let position = opening.tap.submit(opening.number, events)?;
+        if sealed.send((position, items)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn input_events(item: &Item, observer: &Mutex<Observer>) -> Vec<Body> {
+    match item {
+        Item::Data(data, _) => {
+            let files = lock(observer).input(data);
+            [Body::Input { data: data.clone() }].into_iter().chain(files).collect()
+        }
+        Item::Eof => vec![Body::Closed { direction: Direction::Input }],
+        Item::Request(request) => vec![request_event(request, observer)],
+    }
+}
+
+fn request_event(request: &Request, observer: &Mutex<Observer>) -> Body {
+    match request {
+        Request::Environment { name, value } => {
+            Body::Environment { name: name.clone(), value: value.clone() }
+        }
+        Request::Exec { command } => {
+            lock(observer).exec(command);
+            Body::Exec { command: command.clone() }
+        }
+        Request::Resize { columns, rows, .. } => Body::Resize { columns: *columns, rows: *rows },
+        Request::Sftp => {
+            lock(observer).sftp();
+            Body::Subsystem { name: "sftp".to_owned() }
+        }
+        Request::Shell => Body::Shell,
+        Request::Signal(signal) => Body::Signal { name: signal.name().to_owned() },
+        Request::Terminal { term, columns, rows, .. } => {
+            Body::Terminal { columns: *columns, rows: *rows, term: term.clone() }
+        }
+    }
+}
+
+async fn forward(
+    opening: &Opening,
+    mut sealed: mpsc::Receiver<(Position, Vec<Item>)>,
+    target: &ChannelWriteHalf<client::Msg>,
+) -> Result<(), Over> {
+    while let Some((position, items)) = sealed.recv().await {
+        opening.tap.durable(position).await?;
+        for item in items {
+            let sent = match &item {
+                Item::Data(data, _) => target.data_bytes(data.clone()).await,
+                Item::Eof => target.eof().await,
+                Item::Request(request) => send_request(request, target).await,
+            };
+            if sent.is_err() {
+                // The target is gone; its own pump says so.
+                opening.inbound.close();
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send_request(request: &Request, target: &ChannelWriteHalf<client::Msg>) -> Result<(), russh::Error> {
+    match request {
+        Request::Environment { name, value } => target.set_env(false, name.as_str(), value.as_str()).await,
+        Request::Exec { command } => target.exec(true, command.to_vec()).await,
+        Request::Resize { columns, rows, width, height } => {
+            target.window_change(*columns, *rows, *width, *height).await
+        }
+        Request::Sftp => target.request_subsystem(true, "sftp").await,
+        Request::Shell => target.request_shell(true).await,
+        Request::Signal(signal) => target.signal(signal.to_ssh()).await,
+        Request::Terminal { term, columns, rows, width, height, modes } => {
+            target.request_pty(false, term, *columns, *rows, *width, *height, modes).await
+        }
+    }
+}
+
+async fn output(
+    opening: &Opening,
+    target: &mut ChannelReadHalf,
+    client: &ChannelWriteHalf<Msg>,
+    observer: &Mutex<Observer>,
+) -> Result<(), Over> {
+    let mut is_closed = false;
+    while let Some(first) = target.wait().await {
+        let mut batch = vec![first];
+        let mut bytes = batch.iter().map(size).sum::<usize>();
+        while bytes < BATCH
+            && let Some(Some(next)) = target.wait().now_or_never()
+        {
+            bytes += size(&next);
+            batch.push(next);
+        }
+        let events: Vec<Body> = batch.iter().flat_map(|message| output_events(message, observer)).collect();
+        if !events.is_empty() {
+            let position = opening.tap.submit(opening.number, events)?;
+            opening.tap.written(position).await?;
+        }
+        for message in batch {
+            is_closed |= matches!(message, ChannelMsg::Close);
+            if deliver(opening, message, client).await.is_err() {
+                // The client is gone or has closed the channel.
+                return Ok(());
+            }
+        }
+    }
+    if !is_closed {
+        opening.tap.target_left();
+        let words = Bytes::from_static(b"postern: the target closed the connection\r\n");
+        client.extended_data_bytes(STDERR, words).await.ok();
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's other messages carry nothing of the session's"
+)]
+fn size(message: &ChannelMsg) -> usize {
+    match message {
+        ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len(),
+        _ => 0,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's other messages carry nothing of the session's"
+)]
+fn output_events(message: &ChannelMsg, observer: &Mutex<Observer>) -> Vec<Body> {
+    match message {
+        ChannelMsg::Data { data } => {
+            let files = lock(observer).output(data);
+            [Body::Output { stream: Stream::Stdout, data: data.clone() }].into_iter().chain(files).collect()
+        }
+        ChannelMsg::ExtendedData { data, .. } => {
+            vec![Body::Output { stream: Stream::Stderr, data: data.clone() }]
+        }
+        ChannelMsg::Eof => vec![Body::Closed { direction: Direction::Output }],
+        ChannelMsg::ExitStatus { exit_status } => vec![Body::Exit { status: *exit_status }],
+        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => vec![Body::ExitSignal {
+            name: super::inbound::Signal::new(signal_name).name().to_owned(),
+            core_dumped: *core_dumped,
+            message: error_message.chars().take(1024).collect(),
+        }],
+        ChannelMsg::Failure => vec![Body::Refused {
+            what: "the request that starts this channel".to_owned(),
+            why: "the target refused it".to_owned(),
+        }],
+        _ => Vec::new(),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's other messages carry nothing of the session's"
+)]
+async fn deliver(
+    opening: &Opening,
+    message: ChannelMsg,
+    client: &ChannelWriteHalf<Msg>,
+) -> Result<(), russh::Error> {
+    match message {
+        ChannelMsg::Data { data } => client.data_bytes(data).await,
+        ChannelMsg::ExtendedData { data, ext } => client.extended_data_bytes(ext, data).await,
+        ChannelMsg::Eof => client.eof().await,
+        ChannelMsg::ExitStatus { exit_status } => client.exit_status(exit_status).await,
+        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => opening
+            .handle
+            .exit_signal_request(client.id(), signal_name, core_dumped, error_message, lang_tag)
+            .await
+            .map_err(|()| russh::Error::SendError),
+        ChannelMsg::Failure => {
+            let words = Bytes::from_static(b"postern: the target refused the request\r\n");
+            client.extended_data_bytes(STDERR, words).await?;
+            client.exit_status(COULD_NOT).await?;
+            client.close().await
+        }
+        _ => Ok(()),
+    }
+}

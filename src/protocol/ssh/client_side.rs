@@ -1,0 +1,278 @@
+//! The SSH server that the client sees: who is in, what may be asked, and the table of channels.
+//!
+//! Nothing but the login is reachable before the lifecycle has answered ([`Mode`]), and a channel that was not confirmed
+//! by us takes nothing, whatever the library lets through (GHSA-47hw, CVE-2026-68930). What the library calls is in
+//! `callbacks.rs`; no bytes are moved here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, Session};
+use russh::{Channel, ChannelId, ChannelOpenFailure};
+use tokio::task::JoinSet;
+
+use super::carrier::{self, Front};
+use super::channel::{self, Kind, Opening, Targets};
+use super::inbound::{Inbound, Request};
+use super::login::{Doorbell, Wanted, wanted};
+use crate::model::{Action, Capability, EndReason, TargetName};
+use crate::net::Pressure;
+use crate::session::adapter::{Authenticated, Authenticator, Tap};
+use crate::wire::ssh::environment::Environment;
+
+/// Channels one connection may have open.
+const CHANNELS: usize = 10;
+/// Channels that are over and still remembered, because what the client sent before it knew may be on its way.
+const REMEMBERED: usize = 256;
+/// Channels one connection may ask for and be refused.
+const REFUSALS: u32 = 1_000;
+
+/// The client's side of one connection.
+pub(super) struct ClientSide {
+    pub(super) desk: Authenticator,
+    pub(super) front: Arc<dyn Front>,
+    pub(super) client: carrier::Origin,
+    pub(super) carried_to: Option<TargetName>,
+    pub(super) doorbell: Doorbell,
+    pub(super) pressure: Pressure,
+    pub(super) targets: Arc<Targets>,
+    pub(super) mode: Mode,
+    pub(super) channels: HashMap<ChannelId, Entry>,
+    pub(super) openings: u32,
+    pub(super) refusals: u32,
+    pub(super) tasks: JoinSet<()>,
+}
+
+/// What may be asked of this connection.
+pub(super) enum Mode {
+    /// Only the login.
+    Login,
+    /// Only channels to registered targets, each a connection of its own.
+    Carrier,
+    /// Whatever the grant says.
+    Session(Box<Tap>),
+}
+
+/// Our own table of channels, beside the library's.
+pub(super) struct Entry {
+    pub(super) number: u32,
+    pub(super) inbound: Arc<Inbound>,
+    confirmed: Arc<AtomicBool>,
+    pub(super) environment: Environment,
+    is_started: bool,
+}
+
+/// The connection is over: the client broke the protocol, or the library did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Hangup {
+    #[error(transparent)]
+    Library(#[from] russh::Error),
+    #[error("the client used a channel that was never confirmed, or opened too many")]
+    Violated,
+}
+
+impl ClientSide {
+    pub(super) async fn knock(&mut self, user: &str, who: Authenticated) -> Auth {
+        match wanted(user, self.carried_to.as_ref()) {
+            Wanted::Nonsense => Auth::reject(),
+            Wanted::Carrier => {
+                if self.doorbell.carrier().await {
+                    self.mode = Mode::Carrier;
+                    Auth::Accept
+                } else {
+                    Auth::reject()
+                }
+            }
+            Wanted::Target(login, target) => {
+                let outcome = self.doorbell.proved(user, who, login, target).await;
+                self.enter(outcome)
+            }
+        }
+    }
+
+    pub(super) fn enter(&mut self, outcome: Result<Box<Tap>, Auth>) -> Auth {
+        match outcome {
+            Ok(tap) => {
+                self.mode = Mode::Session(tap);
+                Auth::Accept
+            }
+            Err(auth) => auth,
+        }
+    }
+
+    /// The confirmed channel `id`, or the end of the connection.
+    pub(super) fn entry(&mut self, id: ChannelId) -> Result<(&Tap, &mut Entry), Hangup> {
+        let Mode::Session(tap) = &self.mode else { return Err(Hangup::Violated) };
+        match self.channels.get_mut(&id) {
+            Some(entry) if entry.confirmed.load(Ordering::Acquire) => Ok((tap, entry)),
+            _ => {
+                tap.end(EndReason::ProtocolViolated);
+                Err(Hangup::Violated)
+            }
+        }
+    }
+
+    /// Asks for one capability on a channel and queues the request it allows.
+    pub(super) fn start(
+        &mut self,
+        id: ChannelId,
+        wants: Capability,
+        request: Request,
+        session: &mut Session,
+    ) -> Result<(), Hangup> {
+        let (tap, entry) = self.entry(id)?;
+        let is_allowed = !entry.is_started && tap.allows(entry.number, &Action::Use(wants));
+        entry.is_started |= is_allowed;
+        answer(is_allowed && entry.inbound.request(request), id, session)
+    }
+
+    /// Queues a request that needs no capability of its own.
+    pub(super) fn pass(
+        &mut self,
+        id: ChannelId,
+        request: Request,
+        session: &mut Session,
+    ) -> Result<(), Hangup> {
+        let (_, entry) = self.entry(id)?;
+        answer(entry.inbound.request(request), id, session)
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        id: ChannelId,
+        what: &str,
+        why: &str,
+        session: &mut Session,
+    ) -> Result<(), Hangup> {
+        let (tap, entry) = self.entry(id)?;
+        tap.refused(entry.number, what, why);
+        answer(false, id, session)
+    }
+
+    /// Whether one more channel may be opened. Channels that are over are forgotten when many are remembered.
+    fn has_place(&mut self) -> bool {
+        if self.channels.len() >= REMEMBERED {
+            self.channels.retain(|_, entry| !entry.inbound.is_closed());
+        }
+        let open = self.channels.values().filter(|entry| !entry.inbound.is_closed()).count();
+        open < CHANNELS && self.refusals <= REFUSALS
+    }
+
+    /// Refuses a channel that is not a session or a granted forward.
+    pub(super) async fn turn_away(&mut self, what: &str, reply: ChannelOpenHandle) -> Result<(), Hangup> {
+        self.refusals += 1;
+        if self.refusals > REFUSALS {
+            return Err(Hangup::Violated);
+        }
+        if let Mode::Session(tap) = &self.mode {
+            tap.refused(0, what, "not offered through this gate");
+        }
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    pub(super) async fn open(
+        &mut self,
+        channel: Channel<Msg>,
+        kind: Kind,
+        reply: ChannelOpenHandle,
+        handle: Handle,
+    ) -> Result<(), Hangup> {
+        self.openings += 1;
+        let has_place = self.has_place();
+        let Mode::Session(tap) = &self.mode else { return Err(Hangup::Violated) };
+        if !has_place {
+            self.refusals += 1;
+            tap.refused(0, "channel", "too many channels are open");
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        if let Kind::Forward { host, port, .. } = &kind {
+            let wants = Capability::Forward { host: host.to_ascii_lowercase(), port: *port };
+            if !tap.allows(0, &Action::Use(wants)) {
+                self.refusals += 1;
+                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+                return Ok(());
+            }
+        }
+        let inbound = Arc::new(Inbound::new(self.pressure.clone()));
+        let confirmed = Arc::new(AtomicBool::new(false));
+        let number = self.openings;
+        let entry = Entry {
+            number,
+            inbound: Arc::clone(&inbound),
+            confirmed: Arc::clone(&confirmed),
+            environment: Environment::default(),
+            is_started: false,
+        };
+        self.channels.insert(channel.id(), entry);
+        let opening = Opening {
+            tap: (**tap).clone(),
+            number,
+            kind,
+            inbound,
+            confirmed,
+            targets: Arc::clone(&self.targets),
+            handle,
+        };
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(channel::serve(opening, channel, reply));
+        Ok(())
+    }
+
+    /// A connection through a carrier: it gets a lifecycle of its own.
+    pub(super) async fn carry(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), Hangup> {
+        self.openings += 1;
+        let target = host.parse::<TargetName>().ok().filter(|target| self.front.knows_target(target));
+        let (Some(target), true) = (target, self.has_place()) else {
+            self.refusals += 1;
+            if self.refusals > REFUSALS {
+                return Err(Hangup::Violated);
+            }
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        };
+        let id = channel.id();
+        let (carried, inbound, pump) =
+            carrier::open(channel, target, self.client.clone(), self.pressure.clone());
+        if self.front.carry(carried).is_err() {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        let entry = Entry {
+            number: self.openings,
+            inbound,
+            confirmed: Arc::new(AtomicBool::new(true)),
+            environment: Environment::default(),
+            is_started: true,
+        };
+        self.channels.insert(id, entry);
+        while self.tasks.try_join_next().is_some() {}
+        self.tasks.spawn(pump);
+        reply.accept().await;
+        Ok(())
+    }
+}
+
+fn answer(is_allowed: bool, id: ChannelId, session: &mut Session) -> Result<(), Hangup> {
+    if is_allowed {
+        session.channel_success(id)?
+    } else {
+        session.channel_failure(id)?
+    }
+    Ok(())
+}
+
+impl Drop for ClientSide {
+    fn drop(&mut self) {
+        for entry in self.channels.values() {
+            entry.inbound.close();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What somebody without a grant is told, and how they can ask right there.
+//!
+//! Nothing but these pages exists before the grant: no channel, no credential, no recording. The request they make is
+//! the same as `postern request` makes and lives on when they leave.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::adapter::{Adapter, Greeted, Page, Reply};
+use super::gate::Gate;
+use crate::access::{Command, RequestRule};
+use crate::ledger::entry::{Actor, Fact};
+use crate::model::{Action, Capability, RequestId, Timestamp};
+use crate::policy::{ApprovalRule, Decision, Principal, Question, Resource};
+
+/// How often the client is spoken to while it waits, which also shows that it is still there.
+const BREATH: Duration = Duration::from_secs(5);
+/// How often the answer is looked for.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// What is said when nothing more can be done about it here.
+pub(super) fn missing(address: &str) -> String {
+    format!(
+        "No grant lets you open {address}.\nAsk for one: postern request {address} --for 1h --reason 'why'\n"
+    )
+}
+
+/// Asks for access in the client's own terminal and waits for it; `Ok` when there is a grant.
+pub(super) async fn ask<A: Adapter>(
+    gate: &Gate,
+    adapter: &mut A,
+    greeted: &Greeted,
+    client: SocketAddr,
+) -> Result<(), String> {
+    let address = format!("{}@{}", greeted.login, greeted.target);
+    let rule = may_ask(gate, greeted, client)?;
+    let page = Page {
+        text: format!("{}Or ask here, for {}:\n", missing(&address), shown(rule.default)),
+        question: Some("Reason (empty to leave): ".to_owned()),
+    };
+    let reason = match adapter.converse(page).await {
+        Reply::Answer(reason) if !reason.trim().is_empty() => reason.trim().to_owned(),
+        Reply::Answer(_) | Reply::Nobody => return Err("Nothing was asked for.\n".to_owned()),
+    };
+    let (request, lapses) = make(gate, greeted, &rule, reason).await?;
+    let approvers = approvers(gate, greeted, &rule);
+    let mut text = format!(
+        "Asked: {request}, open until {lapses:.0}.\n{} approval(s) needed from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n",
+        rule.approvals
+    );
+    let until = gate.clock.since_boot().saturating_add(gate.limits.dialogue);
+    while gate.clock.since_boot() < until {
+        if adapter.converse(Page { text, question: None }).await == Reply::Nobody {
+            return Err(String::new());
+        }
+        text = String::new();
+        if answered(gate, greeted, &request).await? {
+            return Ok(());
+        }
+    }
+    Err(format!("{request} is open until {lapses:.0}. Connect again when it has been approved.\n"))
+}
+
+/// Looks for an answer for one breath.
+async fn answered(gate: &Gate, greeted: &Greeted, request: &RequestId) -> Result<bool, String> {
+    let until = gate.clock.since_boot().saturating_add(BREATH);
+    loop {
+        let (is_granted, is_open) = gate.store.read(|state| {
+            let mut grants = state.grants_of(greeted.who.person());
+            (grants.any(|grant| grant.facts.request == *request), state.request(request).is_some())
+        });
+        if is_granted {
+            return Ok(true);
+        }
+        if !is_open {
+            return Err(format!("{request} was not approved.\n"));
+        }
+        if gate.clock.since_boot() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+fn may_ask(gate: &Gate, greeted: &Greeted, client: SocketAddr) -> Result<ApprovalRule, String> {
+    let who = &greeted.who;
+    let target = gate.store.read(|state| state.target(&greeted.target).cloned());
+    let target = target.ok_or_else(|| format!("There is no target {}.\n", greeted.target))?;
+    let owner =
+        gate.store.read(|state| state.person(who.person()).and_then(|person| person.facts.owner.clone()));
+    let principal = Principal {
+        person: who.person().clone(),
+        name: who.name().clone(),
+        kind: who.kind(),
+        owner,
+        roles: who.roles().clone(),
+        proof: who.proof(),
+        enabled: true,
+    };
+    let question = Question {
+        principal: &principal,
+        action: &Action::RequestMake,
+        resource: Resource::Target { target: &target, login: Some(&greeted.login) },
+        grant: None,
+        now: gate.clock.now(),
+        client: Some(client.ip()),
+    };
+    match gate.policy.decide(&question) {
+        Decision::Allow(_) => Ok(gate.policy.rule_for(&target, &greeted.login)),
+        Decision::Deny(denied) => Err(format!("{}@{}: {}\n", greeted.login, greeted.target, denied.reason)),
+    }
+}
+
+async fn make(
+    gate: &Gate,
+    greeted: &Greeted,
+    rule: &ApprovalRule,
+    reason: String,
+) -> Result<(RequestId, Timestamp), String> {
+    let command = Command::MakeRequest {
+        login: greeted.login.clone(),
+        target: greeted.target.clone(),
+        capabilities: BTreeSet::from([Capability::Exec, Capability::Sftp, Capability::Shell]),
+        duration_s: rule.default.as_secs(),
+        reason,
+        ticket: None,
+        rule: RequestRule {
+            approvals_needed: rule.approvals,
+            approver_roles: rule.roles.clone(),
+            clock: rule.clock,
+            longest_s: rule.longest.as_secs(),
+            lapses_after_s: rule.lapses.as_secs(),
+            use_within_s: rule.use_within.as_secs(),
+        },
+    };
+    let by = Actor::Person { person: greeted.who.person().clone(), identity: greeted.who.identity().clone() };
+    let entries = gate.store.submit(by, command).await.map_err(|error| format!("{error}\n"))?;
+    entries
+        .iter()
+        .find_map(|entry| {
+            let Fact::RequestMade { request, lapses, .. } = &entry.fact else { return None };
+            Some((request.request.clone(), *lapses))
+        })
+        .ok_or_else(|| "The request was not made.\n".to_owned())
+}
+
+/// Who could approve, by name.
+fn approvers(gate: &Gate, greeted: &Greeted, rule: &ApprovalRule) -> String {
+    let names: Vec<String> = gate.store.read(|state| {
+        state
+            .people()
+            .filter(|person| {
+                person.facts.person != *greeted.who.person() && state.is_active(&person.facts.person)
+            })
+            .filter(|person| !person.facts.roles.is_disjoint(&rule.roles))
+            .map(|person| person.facts.name.to_string())
+            .collect()
+    });
+    if names.is_empty() { "nobody is enrolled who could".to_owned() } else { names.join(", ") }
+}
+
+fn shown(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    if minutes.is_multiple_of(60) { format!("{} h", minutes / 60) } else { format!("{minutes} min") }
+}

@@ -1,0 +1,57 @@
+//! What every session needs of the node it runs on, put together once in `serve`.
+//!
+//! Nothing here acts: it is the list of things a session may reach, so that a reader can see there is no other.
+
+use std::time::Duration;
+
+use super::registry::Registry;
+use crate::authn::Authenticator;
+use crate::credential::SshCertificateAuthority;
+use crate::model::Clock;
+use crate::policy::Engine;
+use crate::recording::Journal;
+use crate::store::Store;
+
+/// The node, as sessions see it.
+pub struct Gate {
+    /// The ledger and what follows from it.
+    pub store: Store,
+    /// The policy in force.
+    pub policy: Engine,
+    /// The only maker of principals.
+    pub authenticator: Authenticator,
+    /// Where recordings are written.
+    pub journal: Journal,
+    /// Signs sessions' certificates.
+    pub user_authority: SshCertificateAuthority,
+    /// Sessions alive now.
+    pub registry: Registry,
+    /// Time.
+    pub clock: Clock,
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+/// How long things may take. Zero means without limit where that is said.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A session without a byte in either direction ends after this; zero: never.
+    pub idle: Duration,
+    /// The longest session, whatever its grant says; zero: as long as the grant.
+    pub longest: Duration,
+    /// How long somebody without a grant may wait in the dialogue.
+    pub dialogue: Duration,
+    /// Sessions end when the change feed is older than this.
+    pub lease: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(15 * 60),
+            longest: Duration::ZERO,
+            dialogue: Duration::from_secs(10 * 60),
+            lease: Duration::from_secs(10),
+        }
+    }
+}

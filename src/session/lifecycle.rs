@@ -1,0 +1,219 @@
+//! The steps of a session in order, in one function. Start reading here.
+//!
+//! authenticate → permit → open recording → mint → connect → relay and record → close. *Open the recording before
+//! minting*, or a full disk leaves a live credential; *append the start before connecting*, or a session could begin
+//! that the ledger does not know.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::adapter::{Adapter, Greeted, Parted};
+use super::ending::Ending;
+use super::gate::Gate;
+use super::permit::{NoPermit, Permit, Subject};
+use super::registry::LiveSession;
+use super::relay::reason_of;
+use super::stage::Armed;
+use super::{close, dialogue, guard};
+use crate::access::Command;
+use crate::credential::Lease;
+use crate::ledger::entry::{Actor, SessionFacts};
+use crate::model::{EndReason, Protocol, SessionId};
+use crate::recording::{Recorder, RecorderError, RecordingSpec, event};
+
+/// Why a session did not come about; told to the client, counted and logged.
+struct Refused {
+    reason: EndReason,
+    words: String,
+}
+
+/// Takes one connection from its first byte to its last.
+pub async fn run<A: Adapter>(gate: Arc<Gate>, mut adapter: A, ending: Ending, client: SocketAddr) {
+    let greeted = match adapter.greet(&gate.authenticator).await {
+        Ok(greeted) => greeted,
+        Err(parted) => return parted_without_session(parted, client),
+    };
+    if let Err(refused) = open(&gate, &mut adapter, &greeted, &ending, client).await {
+        tracing::info!(
+            person = %greeted.who.name(), login = %greeted.login, target = %greeted.target, %client,
+            reason = ?refused.reason, "session refused"
+        );
+        metrics::counter!("postern_sessions_refused_total").increment(1);
+        adapter.refuse(&refused.words).await;
+        ending.end(refused.reason);
+    }
+}
+
+/// Everything between a proven person and the end of their session.
+async fn open<A: Adapter>(
+    gate: &Arc<Gate>,
+    adapter: &mut A,
+    greeted: &Greeted,
+    ending: &Ending,
+    client: SocketAddr,
+) -> Result<(), Refused> {
+    let session = SessionId::random().map_err(|_| Refused::new(EndReason::MintFailed))?;
+    let permit = permit(gate, adapter, &session, greeted, ending, client).await?;
+    let armed = arm(gate, adapter.protocol(), permit, ending, client).await?;
+    let way = armed.way(ending);
+    if let Err(error) = adapter.connect(&way).await {
+        ending.end(error.reason());
+        let ended = ending.wait().await;
+        close::close(gate, armed, ended).await;
+        return Err(Refused { reason: ended.reason, words: format!("postern: {error}") });
+    }
+    let live = armed.go_live(gate, ending);
+    adapter.welcome(live.tap().clone()).await;
+    tracing::info!(%session, person = %greeted.who.name(), target = %greeted.target, "session started");
+    let ended = guard::run(gate, &live, ending, adapter.relay()).await;
+    tracing::info!(%session, reason = ?ended.reason, "session ended");
+    close::close(gate, live.armed, ended).await;
+    Ok(())
+}
+
+/// A permit from a live grant, or from one that the dialogue brings about.
+async fn permit<A: Adapter>(
+    gate: &Arc<Gate>,
+    adapter: &mut A,
+    session: &SessionId,
+    greeted: &Greeted,
+    ending: &Ending,
+    client: SocketAddr,
+) -> Result<Permit, Refused> {
+    let address = (&greeted.login, &greeted.target);
+    let obtain = || Permit::obtain(gate, session, &greeted.who, address, client.ip(), ending);
+    match obtain() {
+        Err(NoPermit::NoGrant) => {
+            dialogue::ask(gate, adapter, greeted, client)
+                .await
+                .map_err(|words| Refused { reason: EndReason::GrantRevoked, words })?;
+            obtain().map_err(|no| refusal(no, greeted))
+        }
+        other => other.map_err(|no| refusal(no, greeted)),
+    }
+}
+
+/// Recording, credential, ledger entry: after this the session exists.
+async fn arm(
+    gate: &Arc<Gate>,
+    protocol: Protocol,
+    permit: Permit,
+    ending: &Ending,
+    client: SocketAddr,
+) -> Result<Armed, Refused> {
+    let subject = Arc::clone(&permit.subject);
+    let (recipients, target) =
+        gate.store.read(|state| (state.node().reviewers.clone(), state.target(&subject.target).cloned()));
+    let target = Arc::new(target.ok_or_else(|| Refused::new(EndReason::TargetRevoked))?);
+    let facts = recorded_facts(gate, &subject, protocol, client);
+    let recorder = Arc::new(record(gate, facts, &recipients).await.map_err(|error| Refused {
+        reason: reason_of(&error),
+        words: format!("postern: nothing is let through unrecorded: {error}"),
+    })?);
+    let lease = Lease::mint(
+        gate.user_authority.clone(),
+        subject.session.clone(),
+        subject.name.clone(),
+        subject.login.clone(),
+        subject.capabilities.clone(),
+        gate.clock.clone(),
+    );
+    let lease =
+        Arc::new(lease.map_err(|error| Refused {
+            reason: EndReason::MintFailed,
+            words: format!("postern: {error}"),
+        })?);
+    let started = SessionFacts {
+        session: subject.session.clone(),
+        grant: subject.grant.clone(),
+        person: subject.person.clone(),
+        identity: subject.identity.clone(),
+        login: subject.login.clone(),
+        target: subject.target.clone(),
+        client: client.to_string(),
+        recording: recorder.header_hash().to_string(),
+        credential: lease.key_id(),
+    };
+    let command = Command::StartSession(Box::new(started.clone()));
+    if let Err(error) = gate.store.submit(Actor::Node, command).await {
+        // The recording stays: an opened recording is never thrown away, it ends.
+        recorder.finish(EndReason::LedgerFailed).await.ok();
+        return Err(Refused { reason: EndReason::LedgerFailed, words: format!("postern: {error}") });
+    }
+    let live = LiveSession { facts: started, ending: ending.clone(), recorder: Arc::clone(&recorder) };
+    let entry = gate.registry.enter(live);
+    Ok(Armed { permit, recorder, lease, target, entry })
+}
+
+/// Opens the recording and waits until its first chunk is on disk: before that nothing is minted.
+async fn record(
+    gate: &Gate,
+    facts: event::SessionFacts,
+    reviewers: &BTreeSet<String>,
+) -> Result<Recorder, RecorderError> {
+    let recipients = reviewers.iter().map(|reviewer| reviewer.parse()).collect::<Result<Vec<_>, _>>()?;
+    let recorder = Recorder::open(&gate.journal, RecordingSpec { facts, recipients })?;
+    recorder.durable(recorder.opened()).await?;
+    Ok(recorder)
+}
+
+fn recorded_facts(
+    gate: &Gate,
+    subject: &Subject,
+    protocol: Protocol,
+    client: SocketAddr,
+) -> event::SessionFacts {
+    event::SessionFacts {
+        session: subject.session.clone(),
+        person: subject.person.clone(),
+        person_name: subject.name.clone(),
+        identity: subject.identity.to_string(),
+        login: subject.login.clone(),
+        target: subject.target.clone(),
+        protocol,
+        grant: subject.grant.clone(),
+        reason: subject.reason.clone(),
+        client: client.to_string(),
+        started: gate.clock.now(),
+    }
+}
+
+impl Refused {
+    fn new(reason: EndReason) -> Self {
+        Self { reason, words: format!("postern: {reason}") }
+    }
+}
+
+fn refusal(no: NoPermit, greeted: &Greeted) -> Refused {
+    let address = format!("{}@{}", greeted.login, greeted.target);
+    match no {
+        NoPermit::Forged(words) => {
+            tracing::error!(%address, %words, "a grant does not verify");
+            metrics::counter!("postern_grants_forged_total").increment(1);
+            Refused {
+                reason: EndReason::GrantRevoked,
+                words: "postern: the grant does not verify; tell an administrator".to_owned(),
+            }
+        }
+        NoPermit::NoGrant => Refused { reason: EndReason::GrantRevoked, words: dialogue::missing(&address) },
+        NoPermit::Refused { reason, words } => {
+            Refused { reason, words: format!("postern: {address}: {words}") }
+        }
+        NoPermit::UnknownTarget => Refused {
+            reason: EndReason::TargetRevoked,
+            words: format!("postern: there is no target {}; postern targets list shows them", greeted.target),
+        },
+    }
+}
+
+fn parted_without_session(parted: Parted, client: SocketAddr) {
+    match parted {
+        Parted::Carried => tracing::debug!(%client, "carrier closed"),
+        Parted::Left => tracing::debug!(%client, "left before logging in"),
+        Parted::Rejected => {
+            metrics::counter!("postern_logins_rejected_total").increment(1);
+            tracing::info!(%client, "nobody was proved");
+        }
+    }
+}

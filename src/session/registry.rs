@@ -1,0 +1,115 @@
+//! Sessions that are alive now, by id: to list them, to watch one, to wait until one has ended, to end them all.
+//!
+//! A session is here from the moment the ledger knows it until its end has been appended; the place is given up by
+//! dropping a value, so no path can forget it. Ended sessions are the store's.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::ending::Ending;
+use crate::ledger::entry::SessionFacts;
+use crate::model::{EndReason, SessionId};
+use crate::recording::Recorder;
+
+/// The sessions alive on this node. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Registry {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    live: Mutex<BTreeMap<SessionId, LiveSession>>,
+    left: Notify,
+}
+
+/// One live session.
+#[derive(Clone)]
+pub struct LiveSession {
+    /// As the ledger has it.
+    pub facts: SessionFacts,
+    /// Its end.
+    pub ending: Ending,
+    /// Its recorder, for watching.
+    pub recorder: Arc<Recorder>,
+}
+
+/// A place in the registry, given up when dropped.
+pub(super) struct Entry {
+    registry: Registry,
+    session: SessionId,
+}
+
+impl Registry {
+    /// Adds a session for as long as the returned value lives.
+    pub(super) fn enter(&self, session: LiveSession) -> Entry {
+        let id = session.facts.session.clone();
+        self.live().insert(id.clone(), session);
+        metrics::gauge!("postern_sessions_live").increment(1.0);
+        Entry { registry: self.clone(), session: id }
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn get(&self, session: &SessionId) -> Option<LiveSession> {
+        self.live().get(session).cloned()
+    }
+
+    /// All of them, by id.
+    #[must_use]
+    pub fn all(&self) -> Vec<LiveSession> {
+        self.live().values().cloned().collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live().len()
+    }
+
+    /// Cuts every session, for one reason. Says how many there were.
+    pub fn end_all(&self, reason: EndReason) -> usize {
+        let all = self.all();
+        for session in &all {
+            session.ending.end(reason);
+        }
+        all.len()
+    }
+
+    /// Waits until none of `sessions` is left, or `within` is over; says whether they are gone.
+    pub async fn gone(&self, sessions: &[SessionId], within: Duration) -> bool {
+        let all_gone = async {
+            loop {
+                let left = self.shared.left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                if !sessions.iter().any(|session| self.live().contains_key(session)) {
+                    return;
+                }
+                left.await;
+            }
+        };
+        tokio::time::timeout(within, all_gone).await.is_ok()
+    }
+
+    /// Waits until no session is left, or `within` is over; says whether they are gone.
+    pub async fn drained(&self, within: Duration) -> bool {
+        let ids: Vec<SessionId> = self.live().keys().cloned().collect();
+        self.gone(&ids, within).await
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<SessionId, LiveSession>> {
+        self.shared.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.registry.live().remove(&self.session);
+        metrics::gauge!("postern_sessions_live").decrement(1.0);
+        self.registry.shared.left.notify_waiters();
+    }
+}

@@ -1,0 +1,6 @@
+//! Must fail with E0451.
+//! A permit is the answer to a question: nobody can write one down.
+
+fn main() {
+    let _permit = postern::session::Permit { subject: todo!(), _subscription: todo!() };
+}
