@@ -1,0 +1,50 @@
+//! The answer to anything that takes access away: which sessions it ended, waited for a moment.
+//!
+//! The revocation is committed before the wait begins and does not depend on it; the wait is only so that the answer
+//! can say what happened.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::call::{Call, Reply};
+use super::error::ApiError;
+use super::live::Cut;
+use crate::access::{Command, Session};
+use crate::model::{SessionId, Timestamp};
+
+/// How long an answer waits for sessions to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a revocation did.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Ended {
+    /// When it was committed.
+    revoked_at: Timestamp,
+    /// The sessions that are cut.
+    ended: Vec<Cut>,
+    /// Sessions it covers that this node has not seen end so far; they end, or another node reports them.
+    still_live: Vec<SessionId>,
+}
+
+/// Submits a command that ends `sessions`, and says what became of them.
+pub(super) async fn revoke(
+    call: &Call,
+    sessions: Vec<SessionId>,
+    command: Command,
+) -> Result<Reply, ApiError> {
+    // The wait takes hold of the sessions before the command can end them, so that none is missed.
+    let waiting = call.gate.parts.live.wait_ended(&sessions, PATIENCE);
+    let entries = call.submit(command).await?;
+    let ended = waiting.await;
+    let is_cut = |id: &SessionId| ended.iter().any(|cut| cut.session == *id);
+    let is_gone = |id: &SessionId| call.look(|state| state.session(id).is_none());
+    let still_live = sessions.iter().filter(|id| !is_cut(id) && !is_gone(id)).cloned().collect();
+    let revoked_at = entries.first().map_or_else(|| call.now(), |entry| entry.at);
+    Reply::json(&Ended { revoked_at, ended, still_live })
+}
+
+/// The live sessions a test picks.
+pub(super) fn sessions_where(call: &Call, pick: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+    call.look(|state| state.sessions().filter(|s| pick(s)).map(|s| s.facts.session.clone()).collect())
+}

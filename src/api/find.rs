@@ -1,0 +1,156 @@
+//! From what people type to the thing they mean: whole ids, the beginning of an id, or a person's name.
+//!
+//! What fits nothing and what fits several things is the same "not found": the answer must not say what else exists.
+//! Whether the caller may see what was found is the handlers' question to policy.
+
+use super::call::Call;
+use super::error::ApiError;
+use crate::access::{Grant, GrantEnd, Request, RequestEnd, Session};
+use crate::model::{GrantId, PersonId, PersonName, RequestId, SessionId, Timestamp};
+use crate::store::{Filter, SessionEnd};
+
+/// The fewest characters that stand for an id, beside its prefix.
+const FEWEST: usize = 4;
+
+/// A request, open or over.
+pub(super) struct FoundRequest {
+    pub(super) request: Request,
+    pub(super) end: Option<RequestEnd>,
+}
+
+/// A session, live or over.
+pub(super) struct FoundSession {
+    pub(super) session: Session,
+    pub(super) end: Option<SessionEnd>,
+}
+
+/// A person by id, name, or the beginning of an id.
+pub(super) fn person(call: &Call, text: &str) -> Result<PersonId, ApiError> {
+    let found = call.look(|state| {
+        if let Some(known) = text.parse::<PersonId>().ok().filter(|id| state.person(id).is_some()) {
+            return Some(known);
+        }
+        if let Some(named) = text.parse::<PersonName>().ok().and_then(|name| state.person_named(&name)) {
+            return Some(named.facts.person.clone());
+        }
+        let prefix = prefix(text, PersonId::PREFIX)?;
+        only(state.people().map(|p| &p.facts.person).filter(|id| id.as_str().starts_with(&prefix))).cloned()
+    });
+    found.ok_or_else(|| ApiError::not_found("person"))
+}
+
+/// A request by id or the beginning of one.
+pub(super) async fn request(call: &Call, text: &str) -> Result<FoundRequest, ApiError> {
+    let missing = || ApiError::not_found("request");
+    let prefix = prefix(text, RequestId::PREFIX).ok_or_else(missing)?;
+    let found = call.history(move |store| store.request_history(&Filter::by_prefix(&prefix))).await?;
+    let record = only(found.into_iter()).ok_or_else(missing)?;
+    Ok(FoundRequest { request: record.request, end: record.over.map(|(end, _)| end) })
+}
+
+/// A grant in force, by id or the beginning of one.
+pub(super) fn grant(call: &Call, text: &str) -> Result<Grant, ApiError> {
+    let missing = || ApiError::not_found("grant");
+    let prefix = prefix(text, GrantId::PREFIX).ok_or_else(missing)?;
+    call.look(|state| only(state.grants().filter(|g| g.facts.grant.as_str().starts_with(&prefix))).cloned())
+        .ok_or_else(missing)
+}
+
+/// A session by id or the beginning of one.
+pub(super) async fn session(call: &Call, text: &str) -> Result<FoundSession, ApiError> {
+    let missing = || ApiError::not_found("session");
+    let prefix = prefix(text, SessionId::PREFIX).ok_or_else(missing)?;
+    let found = call.history(move |store| store.session_history(&Filter::by_prefix(&prefix))).await?;
+    let record = only(found.into_iter()).ok_or_else(missing)?;
+    Ok(FoundSession { session: record.session, end: record.end })
+}
+
+/// Requests that are over, newest first, and where the next page begins.
+pub(super) async fn past_requests(call: &Call) -> Result<(Vec<FoundRequest>, Option<String>), ApiError> {
+    let filter = past(call)?;
+    let found = call.history(move |store| store.request_history(&filter)).await?;
+    let next = next(&found, |record| record.request.facts.asked);
+    let over = found.into_iter().filter_map(|record| {
+        record.over.map(|(end, _)| FoundRequest { request: record.request, end: Some(end) })
+    });
+    Ok((over.collect(), next))
+}
+
+/// Grants that are over, newest first, and where the next page begins.
+pub(super) async fn past_grants(call: &Call) -> Result<(Vec<(Grant, GrantEnd)>, Option<String>), ApiError> {
+    let filter = past(call)?;
+    let found = call.history(move |store| store.grant_history(&filter)).await?;
+    let next = next(&found, |record| record.grant.issued);
+    let over = found.into_iter().filter_map(|record| record.over.map(|(end, _)| (record.grant, end)));
+    Ok((over.collect(), next))
+}
+
+/// Sessions that are over, newest first, and where the next page begins.
+pub(super) async fn past_sessions(call: &Call) -> Result<(Vec<FoundSession>, Option<String>), ApiError> {
+    let filter = past(call)?;
+    let found = call.history(move |store| store.session_history(&filter)).await?;
+    let next = next(&found, |record| record.session.started);
+    let over = found.into_iter().filter(|record| record.end.is_some());
+    Ok((over.map(|record| FoundSession { session: record.session, end: record.end }).collect(), next))
+}
+
+/// What the query says about the past: `person`, `target`, and `before` for the next page.
+fn past(call: &Call) -> Result<Filter, ApiError> {
+    Ok(Filter {
+        person: call.query.get("person").map(|text| person(call, text)).transpose()?,
+        target: call.query("target")?,
+        before: call.query("before")?,
+        ..Filter::default()
+    })
+}
+
+/// Where the next page begins: before the oldest of a full one.
+fn next<T>(found: &[T], time: impl Fn(&T) -> Timestamp) -> Option<String> {
+    let is_full = u32::try_from(found.len()).is_ok_and(|count| count >= Filter::MOST);
+    found.last().filter(|_| is_full).map(|last| time(last).to_string())
+}
+
+/// Whether a list is asked for with what is over, by `?state=all`; `now` is the word for what is not.
+pub(super) fn wants_all(call: &Call, now: &str) -> Result<bool, ApiError> {
+    match call.query.get("state").map(String::as_str) {
+        None => Ok(false),
+        Some("all") => Ok(true),
+        Some(given) if given == now => Ok(false),
+        Some(_) => Err(ApiError::bad_input(format!("state is {now} or all"))),
+    }
+}
+
+/// A beginning long enough to mean something, with its kind in front; only what an id can hold.
+fn prefix(text: &str, kind: &str) -> Option<String> {
+    let body = text.strip_prefix(kind).unwrap_or(text);
+    let is_body =
+        (FEWEST..=16).contains(&body.len()) && body.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+    is_body.then(|| format!("{kind}{body}"))
+}
+
+/// The only item there is.
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next()?;
+    items.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_long_enough_and_holds_what_an_id_holds() {
+        assert_eq!(prefix("ses_abcd", "ses_").unwrap(), "ses_abcd");
+        assert_eq!(prefix("abcd", "ses_").unwrap(), "ses_abcd");
+        for bad in ["", "ses_", "abc", "ses_abc", "abcd%", "../../x", "ABCD", "grn_abcd", &"a".repeat(17)] {
+            assert_eq!(prefix(bad, "ses_"), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_are_none() {
+        assert_eq!(only([1].into_iter()), Some(1));
+        assert_eq!(only([1, 2].into_iter()), None);
+        assert_eq!(only(std::iter::empty::<u8>()), None);
+    }
+}

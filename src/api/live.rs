@@ -1,0 +1,111 @@
+//! What the API needs of the part that runs sessions, as one small trait, so that neither knows the other.
+//!
+//! Whoever composes the process implements it over the session registry; the tests implement it over nothing. A
+//! process that runs no sessions (an offline command) uses [`NoSessions`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::{Endpoint, Login, SessionId, Target, Timestamp};
+use crate::recording::Watch;
+
+/// A future behind a pointer, so that the trait can be used as an object.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The sessions that are alive in this process, and what only their machinery can do.
+pub trait Live: Send + Sync {
+    /// How many sessions are alive now.
+    fn count(&self) -> usize;
+
+    /// Waits until none of `sessions` is alive, at most `at_most`; answers with those that are cut, and when.
+    ///
+    /// Takes hold of the sessions when it is called and waits when it is awaited, so that a revocation can be submitted
+    /// in between. A session that was not alive here by then is not in the answer.
+    fn wait_ended<'a>(&'a self, sessions: &'a [SessionId], at_most: Duration) -> Later<'a, Vec<Cut>>;
+
+    /// Follows a session's events from now on; `None` when it is not alive here.
+    fn watch(&self, session: &SessionId) -> Option<Watch>;
+
+    /// Logs in to a target as `login` the way a session would, and runs nothing there.
+    fn test_target(&self, target: Target, login: Login) -> Later<'_, Vec<Step>>;
+
+    /// The host keys (and host CA, through a certificate) a server shows, without trusting any.
+    fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>>;
+
+    /// Whether new recordings are admitted, and how much room there is.
+    fn room(&self) -> Room;
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Cut {
+    /// Which.
+    pub session: SessionId,
+    /// When its sockets were shut down.
+    pub cut: Timestamp,
+}
+
+/// One step of testing a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Step {
+    /// What was tried.
+    pub name: String,
+    /// Whether it went well.
+    pub ok: bool,
+    /// What was seen, or what to do about it.
+    pub detail: String,
+}
+
+/// A host key as a server shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct HostKey {
+    /// `TYPE BASE64`.
+    pub line: String,
+    /// `SHA256:…`.
+    pub fingerprint: String,
+}
+
+/// Room for recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Room {
+    /// Bytes free where recordings are kept.
+    pub free_bytes: u64,
+    /// Whether a new session would be admitted.
+    pub admits: bool,
+}
+
+/// A process without sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct NoSessions;
+
+impl Live for NoSessions {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn wait_ended<'a>(&'a self, _: &'a [SessionId], _: Duration) -> Later<'a, Vec<Cut>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn watch(&self, _: &SessionId) -> Option<Watch> {
+        None
+    }
+
+    fn test_target(&self, _: Target, _: Login) -> Later<'_, Vec<Step>> {
+        let detail = "no bastion is running here: start one with 'postern serve'".to_owned();
+        Box::pin(std::future::ready(vec![Step { name: "reach the bastion".to_owned(), ok: false, detail }]))
+    }
+
+    fn host_keys(&self, _: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
+        let words =
+            "no bastion is running here: start one with 'postern serve', or give the key with --host-key";
+        Box::pin(std::future::ready(Err(words.to_owned())))
+    }
+
+    fn room(&self) -> Room {
+        Room { free_bytes: 0, admits: false }
+    }
+}

@@ -1,0 +1,262 @@
+//! Policy: what is in force, loading it again, and what it would say.
+//!
+//! A set that does not load or fails its own table never replaces the one in force. Loading is an entry in the ledger,
+//! and that entry is what makes every live session ask again.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{Call, Reply};
+use super::error::ApiError;
+use super::find;
+use crate::access::Command;
+use crate::model::{
+    Action, Capability, Login, PersonId, Proof, RequestId, Role, SessionId, Target, TargetName, WindowClock,
+};
+use crate::policy::{self, Engine, Principal, Question, Resource};
+
+/// Largest policy file shown, in bytes, and most files.
+const LARGEST_FILE: u64 = 256 * 1024;
+const MOST_FILES: usize = 64;
+/// Most rules shown.
+const MOST_RULES: usize = 1000;
+
+/// What is in force.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Policies {
+    /// SHA-256 over the set.
+    hash: String,
+    /// The files of the directory as they are now; those in the binary when there is none.
+    files: Vec<PolicyFile>,
+    /// What a request would need, for each login of each target.
+    rules: Vec<RuleView>,
+}
+
+/// One file.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct PolicyFile {
+    name: String,
+    text: String,
+}
+
+/// What a request needs.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct RuleView {
+    target: TargetName,
+    login: Login,
+    /// The rule's name.
+    rule: String,
+    approvals: u32,
+    approver_roles: Vec<Role>,
+    longest_s: u64,
+    default_s: u64,
+    clock: WindowClock,
+    lapses_s: u64,
+}
+
+/// The set that is in force now.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Loaded {
+    hash: String,
+}
+
+/// A question to explain.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// Name or id.
+    person: String,
+    /// Such as `session:open` or `request:make`.
+    action: String,
+    login: Option<Login>,
+    target: Option<TargetName>,
+    capability: Option<Capability>,
+}
+
+/// What policy says, and why.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Explained {
+    allowed: bool,
+    /// The rules that decided.
+    policies: Vec<String>,
+    /// Why not, when not.
+    reason: Option<String>,
+}
+
+pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
+    let engine = &call.gate.parts.policy;
+    let files = match &call.gate.parts.policies {
+        Some(directory) => files(directory).map_err(ApiError::failed)?,
+        None => {
+            Engine::defaults().map(|(name, text)| PolicyFile { name: name.into(), text: text.into() }).into()
+        }
+    };
+    let rules = call.look(|state| {
+        let each = state.targets().flat_map(|target| target.logins.iter().map(move |login| (target, login)));
+        each.take(MOST_RULES)
+            .map(|(target, login)| {
+                let rule = engine.rule_for(target, login);
+                RuleView {
+                    target: target.name.clone(),
+                    login: login.clone(),
+                    rule: rule.name.clone(),
+                    approvals: rule.approvals,
+                    approver_roles: rule.roles.iter().cloned().collect(),
+                    longest_s: rule.longest.as_secs(),
+                    default_s: rule.default.as_secs(),
+                    clock: rule.clock,
+                    lapses_s: rule.lapses.as_secs(),
+                }
+            })
+            .collect()
+    });
+    Reply::json(&Policies { hash: engine.hash(), files, rules })
+}
+
+pub(super) async fn reload(call: Call) -> Result<Reply, ApiError> {
+    let loaded = call.gate.parts.policy.reload();
+    let hash = loaded.map_err(|e| {
+        ApiError::conflict("policy_refused", e.to_string()).hint("the policies in force before stay in force")
+    })?;
+    call.submit(Command::LoadPolicy { hash: hash.clone() }).await?;
+    Reply::json(&Loaded { hash })
+}
+
+pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
+    let asked: Asked = call.body()?;
+    let action = action(&asked)?;
+    let person = find::person(&call, &asked.person)?;
+    let (principal, target, grant) = facts(&call, &asked, &person)?;
+    if asked.target.is_some() && target.is_none() {
+        return Err(ApiError::not_found("target"));
+    }
+    let (request, session) = (RequestId::random(), SessionId::random());
+    let somebody = PersonId::random().map_err(|_| ApiError::failed("no randomness"))?;
+    let resource = match (about(&action), &target, &asked.login, &request, &session) {
+        (About::Any, Some(target), login, _, _) => Resource::Target { target, login: login.as_ref() },
+        (About::Any, None, _, _, _) => Resource::Bastion,
+        (About::Request, Some(target), Some(login), Ok(request), _) => {
+            Resource::Request { request, requester: &somebody, requester_owner: None, login, target }
+        }
+        (About::Session, Some(target), _, _, Ok(session)) => {
+            Resource::Session { session, person: &somebody, target }
+        }
+        (About::Request | About::Session, _, _, _, _) => {
+            return Err(ApiError::bad_input(
+                "this action is about somebody else's request or session: say where with target and login",
+            ));
+        }
+    };
+    let question = Question {
+        principal: &principal,
+        action: &action,
+        resource,
+        grant: grant.as_ref(),
+        now: call.now(),
+        client: None,
+    };
+    Reply::json(&match call.gate.parts.policy.decide(&question) {
+        policy::Decision::Allow(allowed) => {
+            Explained { allowed: true, policies: allowed.policies, reason: None }
+        }
+        policy::Decision::Deny(denied) => {
+            let reason = if denied.policies.is_empty() {
+                format!("{} ({})", denied.reason, denied.detail)
+            } else {
+                denied.reason
+            };
+            Explained { allowed: false, policies: denied.policies, reason: Some(reason) }
+        }
+    })
+}
+
+/// Who asks, about which target, and the grant they hold there now.
+fn facts(
+    call: &Call,
+    asked: &Asked,
+    person: &PersonId,
+) -> Result<(Principal, Option<Target>, Option<policy::Grant>), ApiError> {
+    let (principal, target, grant) = call.look(|state| {
+        let known = state.person(person);
+        let principal = known.map(|known| Principal {
+            person: person.clone(),
+            name: known.facts.name.clone(),
+            kind: known.facts.kind,
+            owner: known.facts.owner.clone(),
+            roles: known.facts.roles.clone(),
+            proof: Proof::SshKey,
+            enabled: state.is_active(person),
+        });
+        let target = asked.target.as_ref().and_then(|name| state.target(name).cloned());
+        let grant = asked.login.as_ref().zip(asked.target.as_ref()).and_then(|(login, target)| {
+            state.live_grants(person, login, target, call.now()).next().map(|grant| policy::Grant {
+                grant: grant.facts.grant.clone(),
+                person: grant.facts.person.clone(),
+                login: grant.facts.login.clone(),
+                target: grant.facts.target.clone(),
+                capabilities: grant.facts.capabilities.clone(),
+                approvers: grant.request.approvals.iter().map(|a| a.approver.clone()).collect(),
+                ends: grant.facts.ends,
+            })
+        });
+        (principal, target, grant)
+    });
+    Ok((principal.ok_or_else(|| ApiError::not_found("person"))?, target, grant))
+}
+
+/// What kind of thing an action is done to, beside targets and the bastion.
+enum About {
+    Any,
+    Request,
+    Session,
+}
+
+/// A question about a request or session is explained for one that somebody else made.
+const fn about(action: &Action) -> About {
+    match action {
+        Action::RequestApprove | Action::RequestRead | Action::RequestWithdraw => About::Request,
+        Action::RecordingRead | Action::RecordingWatch | Action::SessionRead | Action::SessionTerminate => {
+            About::Session
+        }
+        Action::BastionManage
+        | Action::GrantRevoke
+        | Action::LedgerRead
+        | Action::PersonManage
+        | Action::PersonRead
+        | Action::PolicyRead
+        | Action::RequestMake
+        | Action::SessionOpen
+        | Action::Use(_)
+        | Action::TargetManage
+        | Action::TargetRead => About::Any,
+    }
+}
+
+fn action(asked: &Asked) -> Result<Action, ApiError> {
+    let used = asked.capability.clone().map(Action::Use);
+    let named = Action::NAMED.into_iter().chain(used).find(|action| action.as_str() == asked.action);
+    named.ok_or_else(|| {
+        let names = Action::NAMED.map(|action| action.as_str().to_owned()).join(", ");
+        ApiError::bad_input(format!("there is no such action; the actions are {names}, and ssh:shell, ssh:exec, ssh:sftp and ssh:forward with a capability"))
+    })
+}
+
+/// The files of a policy directory, by name.
+fn files(directory: &Path) -> std::io::Result<Vec<PolicyFile>> {
+    use std::io::Read as _;
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)?.take(MOST_FILES) {
+        let path = entry?.path();
+        let kind = path.extension().and_then(|ending| ending.to_str());
+        if !matches!(kind, Some("cedar" | "cedarschema" | "toml")) {
+            continue;
+        }
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let mut text = String::new();
+        std::fs::File::open(&path)?.take(LARGEST_FILE).read_to_string(&mut text)?;
+        files.push(PolicyFile { name: name.to_owned(), text });
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(files)
+}

@@ -1,0 +1,261 @@
+//! Every route as nobody, as a stranger and as the right person; and the ways the API could be talked into something.
+//!
+//! The bastion they run against is `test_world.rs`; how each route is called is `test_rows.rs`.
+
+use axum::http::StatusCode;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::openapi;
+use super::routes::{Guard, PREFIX, ROUTES};
+use super::test_rows::{Stranger, row};
+use super::test_world::{From, World};
+use crate::access::Command;
+use crate::ledger::entry::Actor;
+
+#[tokio::test]
+async fn every_route_refuses_nobody_and_strangers_serves_the_right_person_and_is_in_the_ledger() {
+    for route in ROUTES {
+        let world = World::new().await;
+        let name = format!("{} {}", route.method, route.path);
+        let (who, path, body, stranger) = row(&world, route).await;
+        let right = world.sign_in(who).await;
+        let sam = world.sign_in("sam").await;
+        let method = route.method.as_str();
+        let is_open = matches!(route.guard, Guard::Open);
+        let before = world.size();
+
+        if !is_open {
+            for from in [From::Nobody, From::Unlabelled, From::Token("pst_api_forged"), From::Token("")] {
+                let (status, answer) = world.call(from, method, &path, &body).await;
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{name}: {answer}");
+            }
+            let (status, answer) = world.call(From::Token(&sam), method, &path, &body).await;
+            let got = match status {
+                StatusCode::OK if answer == json!({ "items": [], "next": null }) => Stranger::Nothing,
+                StatusCode::OK => Stranger::Served,
+                StatusCode::FORBIDDEN => Stranger::Refused,
+                StatusCode::NOT_FOUND => Stranger::Hidden,
+                other => panic!("{name}: {other} {answer}"),
+            };
+            assert_eq!(got, stranger, "{name}: {answer}");
+            assert_eq!(world.size(), before, "{name}: what is refused changes nothing");
+        }
+
+        let response = world.response(From::Token(&right), method, &path, &body).await;
+        let status = response.status();
+        let grown = world.size() > before;
+        if status != StatusCode::OK {
+            let text = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+            panic!("{name}: {status} {}", String::from_utf8_lossy(&text));
+        }
+        assert_eq!(
+            grown, route.leaves_entry,
+            "{name}: whether it is in the ledger, before a byte of the answer"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_machines_operator_may_do_everything_but_ask_and_approve() {
+    for route in ROUTES {
+        let world = World::new().await;
+        let (_, path, body, _) = row(&world, route).await;
+        let (method, name) = (route.method.as_str(), format!("{} {}", route.method, route.path));
+        let response = world.response(From::Operator, method, &path, &body).await;
+        let needs_person =
+            ["/requests/{request}/approve", "/requests"].contains(&route.path) && method == "POST";
+        let expected = if needs_person { StatusCode::FORBIDDEN } else { StatusCode::OK };
+        assert_eq!(response.status(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_approved_with_a_signature_by_somebody_else_and_revoked_again() {
+    let world = World::new().await;
+    let (erin, alice, zoe) =
+        (world.sign_in("erin").await, world.sign_in("alice").await, world.sign_in("zoe").await);
+    let wish =
+        json!({ "login": "deploy", "target": "web-1", "for_s": 900, "reason": "deploy 1.2" }).to_string();
+    let (_, asked) = world.call(From::Token(&erin), "POST", "/requests", &wish).await;
+    let (id, hash) = (asked["request"]["request"].as_str().unwrap(), asked["hash"].as_str().unwrap());
+    assert_eq!(asked["state"], "open");
+    assert_eq!(asked["can_approve"], json!(["alice"]));
+    let path = format!("/requests/{id}/approve");
+
+    let others = world.approval("erin", id, hash, 900);
+    let (status, answer) = world.call(From::Token(&alice), "POST", &path, &others).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "somebody else's signature: {answer}");
+    let (status, _) = world.call(From::Token(&erin), "POST", &path, &others).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "one's own request");
+    let (status, _) =
+        world.call(From::Token(&zoe), "POST", &path, &world.approval("zoe", id, hash, 900)).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "not hers to see");
+    let longer = world.approval("alice", id, hash, 901);
+    assert_eq!(world.call(From::Token(&alice), "POST", &path, &longer).await.0, StatusCode::BAD_REQUEST);
+    let edited = world.approval("alice", id, hash, 900).replace("900", "899");
+    assert_eq!(world.call(From::Token(&alice), "POST", &path, &edited).await.0, StatusCode::BAD_REQUEST);
+    let other_hash = world.approval("alice", id, &"ab".repeat(32), 900);
+    assert_eq!(world.call(From::Token(&alice), "POST", &path, &other_hash).await.0, StatusCode::CONFLICT);
+
+    let (status, approved) =
+        world.call(From::Token(&alice), "POST", &path, &world.approval("alice", id, hash, 300)).await;
+    assert_eq!(status, StatusCode::OK, "{approved}");
+    assert_eq!(approved["state"], "granted");
+    let grant = approved["grant"].as_str().unwrap();
+    let (_, grants) = world.call(From::Token(&erin), "GET", "/grants", "").await;
+    let issued =
+        grants["items"].as_array().unwrap().iter().find(|item| item["grant"]["grant"] == grant).unwrap();
+    assert_eq!(issued["grant"]["duration_s"], 300, "an approver may shorten");
+
+    let revoke = format!("/grants/{}/revoke", world.grant);
+    let (status, ended) =
+        world.call(From::Token(&alice), "POST", &revoke, &json!({ "reason": "leak" }).to_string()).await;
+    assert_eq!(status, StatusCode::OK, "{ended}");
+    assert_eq!(ended["ended"][0]["session"], world.live.as_str());
+    assert_eq!(ended["still_live"], json!([]));
+    let (_, all) = world.call(From::Token(&erin), "GET", "/grants?state=all", "").await;
+    let gone =
+        all["items"].as_array().unwrap().iter().find(|item| item["grant"]["grant"] == world.grant.as_str());
+    assert_eq!(gone.unwrap()["ended"], "revoked");
+}
+
+#[tokio::test]
+async fn a_thing_is_found_by_the_beginning_of_its_id_and_only_by_who_may_see_it() {
+    let world = World::new().await;
+    let (erin, zoe) = (world.sign_in("erin").await, world.sign_in("zoe").await);
+    let body: String = world.live.as_str().chars().skip(4).take(6).collect();
+    for path in [format!("/sessions/ses_{body}"), format!("/sessions/{body}")] {
+        let (status, found) = world.call(From::Token(&erin), "GET", &path, "").await;
+        assert_eq!((status, &found["session"]["session"]), (StatusCode::OK, &json!(world.live.as_str())));
+        let (status, hers) = world.call(From::Token(&zoe), "GET", &path, "").await;
+        let (_, none) = world.call(From::Token(&zoe), "GET", "/sessions/ses_aaaaaaaaaaaaaaaa", "").await;
+        assert_eq!((status, hers), (StatusCode::NOT_FOUND, none), "the same answer as for what is not there");
+    }
+    for odd in ["/sessions/ses_", "/sessions/%25", "/sessions/..%2f..%2fetc", "/people/%00/enable"] {
+        let (status, _) = world.call(From::Token(&erin), "GET", odd, "").await;
+        assert!(matches!(status.as_u16(), 400 | 404 | 405), "{odd}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_plain_and_exactly_what_is_expected() {
+    let world = World::new().await;
+    let erin = world.sign_in("erin").await;
+    let wish = |reason: &str| json!({ "login": "deploy", "target": "web-1", "reason": reason }).to_string();
+    let size = world.size();
+    let cases = [
+        (wish("a\u{1b}]0;owned\u{7}"), 400),
+        (wish("a\nb"), 400),
+        (wish("invoice\u{202e}gpj"), 400),
+        (wish("zero\u{200b}width"), 400),
+        (wish(&"x".repeat(2 << 20)), 413),
+        (wish(&"x".repeat(40_000)), 400),
+        ("{".to_owned(), 400),
+        ("[]".to_owned(), 400),
+        (json!({ "login": "deploy", "target": "web-1", "reason": "x", "approved": true }).to_string(), 400),
+        (json!({ "login": "*", "target": "web-1", "reason": "x" }).to_string(), 400),
+        (json!({ "login": "deploy", "target": "web-1" }).to_string(), 400),
+        (json!({ "login": "deploy", "target": "nowhere", "reason": "x" }).to_string(), 404),
+    ];
+    for (body, expected) in cases {
+        let (status, answer) = world.call(From::Token(&erin), "POST", "/requests", &body).await;
+        assert_eq!(status.as_u16(), expected, "{body:.60} {answer}");
+        assert!(answer["error"]["code"].is_string() && answer["error"]["message"].is_string(), "{answer}");
+        assert!(!answer.to_string().contains('\u{1b}'));
+    }
+    assert_eq!(world.size(), size);
+}
+
+#[tokio::test]
+async fn a_disabled_person_is_out_at_once_and_a_token_ends_with_sign_out() {
+    let world = World::new().await;
+    let (ada, paul) = (world.sign_in("ada").await, world.sign_in("paul").await);
+    assert_eq!(world.call(From::Token(&paul), "GET", "/status", "").await.0, StatusCode::OK);
+    let body = json!({ "reason": "left" }).to_string();
+    assert_eq!(world.call(From::Token(&ada), "POST", "/people/paul/disable", &body).await.0, StatusCode::OK);
+    assert_eq!(world.call(From::Token(&paul), "GET", "/status", "").await.0, StatusCode::UNAUTHORIZED);
+    let again = world.signed_challenge("paul").await;
+    assert_eq!(world.call(From::Nobody, "POST", "/sign-in", &again).await.0, StatusCode::UNAUTHORIZED);
+
+    let signed = world.signed_challenge("ada").await;
+    assert_eq!(world.call(From::Nobody, "POST", "/sign-in", &signed).await.0, StatusCode::OK);
+    let (status, _) = world.call(From::Nobody, "POST", "/sign-in", &signed).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "a challenge is good once");
+    world.call(From::Token(&ada), "POST", "/sign-out", "").await;
+    assert_eq!(world.call(From::Token(&ada), "GET", "/status", "").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let world = World::new().await;
+    let reason = json!({ "reason": "x" }).to_string();
+    let (status, answer) = world.call(From::Operator, "POST", "/people/ada/disable", &reason).await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::CONFLICT, &json!("last_admin")));
+}
+
+#[tokio::test]
+async fn watching_shows_events_as_they_happen_until_the_right_to_it_ends() {
+    let world = World::new().await;
+    world.record();
+    let rita = world.sign_in("rita").await;
+    let path = format!("/sessions/{}/watch", world.live);
+    let response = world.response(From::Token(&rita), "GET", &path, "").await;
+    let mut lines = response.into_body().into_data_stream();
+    world.happen();
+    let line = lines.next().await.unwrap().unwrap();
+    let event: Value = serde_json::from_slice(line.trim_ascii()).unwrap();
+    assert_eq!((&event["type"], &event["channel"]), (&json!("shell"), &json!(1)));
+
+    let command = Command::DisablePerson { person: world.person("rita"), reason: "x".to_owned() };
+    world.store.submit(Actor::Operator, command).await.unwrap();
+    world.happen();
+    assert!(lines.next().await.is_none(), "a watcher who is disabled sees nothing more");
+}
+
+#[tokio::test]
+async fn a_receipt_proves_that_the_end_is_in_the_ledger() {
+    use crate::ledger::{Checkpoint, TreeHash, verify_inclusion};
+    let world = World::new().await;
+    let erin = world.sign_in("erin").await;
+    let path = format!("/sessions/{}/receipt", world.over);
+    let (_, receipt) = world.call(From::Token(&erin), "GET", &path, "").await;
+    let head =
+        Checkpoint::open(receipt["checkpoint"].as_str().unwrap(), world.store.checkpoint_key()).unwrap();
+    let (index, size) =
+        (receipt["proof"]["index"].as_u64().unwrap(), receipt["proof"]["size"].as_u64().unwrap());
+    let hash = |hex: &Value| {
+        let bytes = data_encoding::HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap();
+        TreeHash::from_bytes(bytes.try_into().unwrap())
+    };
+    let proof: Vec<TreeHash> = receipt["proof"]["hashes"].as_array().unwrap().iter().map(hash).collect();
+    let leaf = world.store.prove(index).unwrap().entry.leaf;
+    assert_eq!(head.size, size);
+    assert!(verify_inclusion(leaf, index, size, &proof, &head.root));
+    assert_eq!(receipt["entry"]["fact"]["session"], world.over.as_str());
+    let live = format!("/sessions/{}/receipt", world.live);
+    assert_eq!(world.call(From::Token(&erin), "GET", &live, "").await.0, StatusCode::CONFLICT);
+}
+
+#[test]
+fn the_document_has_every_route_and_every_reference_leads_somewhere() {
+    let document = openapi::document();
+    for route in ROUTES {
+        let operation =
+            &document["paths"][format!("{PREFIX}{}", route.path)][route.method.as_str().to_ascii_lowercase()];
+        assert_eq!(operation["summary"], route.summary, "{}", route.path);
+        assert_eq!(operation["requestBody"].is_object(), route.takes.is_some(), "{}", route.path);
+    }
+    let text = document.to_string();
+    let mut references = 0;
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+        references += 1;
+    }
+    assert!(references > 50, "{references}");
+    let ids: Vec<&str> =
+        text.split("\"operationId\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!((unique.len(), ids.len()), (ROUTES.len(), ROUTES.len()));
+}
