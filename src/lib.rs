@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`model`] | the shared vocabulary |
 //! | 0 | [`wire`] | parsers of a peer's bytes, pure |
-//! | 1 | [`policy`], [`ledger`], [`recording`], [`config`] | rules and formats, no database |
+//! | 1 | [`policy`], [`ledger`], [`recording`], [`config`], [`telemetry`] | rules and formats, no database |
 //! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
 //! | 3 | [`store`] | the only module that speaks SQL |
 //! | 4 | [`authn`], [`credential`] | who somebody is; what is minted for a session |

@@ -1,0 +1,63 @@
+//! `postern demo` as it is typed: build the world, then print what to paste, or walk the story and report.
+//!
+//! What is built is in `world.rs`, what is walked in `story.rs`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::super::args::Invocation;
+use super::super::exit::{CliError, Outcome};
+use super::world::World;
+
+/// Try Postern: a bastion, a target and three people in a temporary directory.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Walk the whole story without asking anything, and fail when a step does not do what it should.
+    #[arg(long)]
+    check: bool,
+    /// Use the built-in target even where sshd is installed.
+    #[arg(long)]
+    builtin_target: bool,
+}
+
+/// Why the demo cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct DemoError(String);
+
+impl DemoError {
+    pub(super) fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
+
+impl From<DemoError> for CliError {
+    fn from(error: DemoError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for DemoError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Runs the demo until Ctrl-C, or once with `--check`.
+///
+/// # Errors
+/// See [`DemoError`].
+pub(in crate::cli) async fn run(args: &DemoArgs, run: &Invocation) -> Outcome {
+    let world = World::build(args.builtin_target).await?;
+    if args.check {
+        let report = super::story::walk(&world).await;
+        world.stop().await;
+        super::super::out::line(&if run.json { report.to_json() } else { report.to_text() });
+        return Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    super::super::out::line(&world.guide());
+    tokio::signal::ctrl_c().await.map_err(DemoError::from)?;
+    world.stop().await;
+    Ok(ExitCode::SUCCESS)
+}

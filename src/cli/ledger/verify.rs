@@ -1,0 +1,78 @@
+//! `postern ledger verify` and `postern ledger export`: the audit, and the audit with a copy written on the way.
+//!
+//! Read next: `audit.rs`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::super::args::Invocation;
+use super::super::exit::{CliError, Outcome, io_error};
+use super::super::out;
+use super::audit::{Audited, audit};
+use super::copy::Copy;
+use crate::ledger::VerifierKey;
+
+/// What to check with.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The ledger's key, as NAME+HASH+KEY. [default: the one remembered, else the one the ledger names]
+    #[arg(long, value_name = "KEY")]
+    key: Option<VerifierKey>,
+}
+
+/// Where to write the copy.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The directory, made if need be.
+    #[arg(value_name = "DIRECTORY")]
+    directory: PathBuf,
+    /// The ledger's key, as NAME+HASH+KEY. [default: the one remembered, else the one the ledger names]
+    #[arg(long, value_name = "KEY")]
+    key: Option<VerifierKey>,
+}
+
+/// Verifies the ledger.
+pub(super) async fn run(args: VerifyArgs, run: &Invocation) -> Outcome {
+    let client = run.connect().await?;
+    let audited = audit(&client, args.key, run, |_| {}).await?;
+    say(&audited, run.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a copy of the ledger.
+pub(super) async fn export(args: ExportArgs, run: &Invocation) -> Outcome {
+    let failed = || io_error("write in", &args.directory);
+    let client = run.connect().await?;
+    let mut copy = Copy::begin(&args.directory).map_err(failed())?;
+    let audited = audit(&client, args.key, run, |step| copy.take(step)).await.map_err(|error| {
+        CliError::failed(error).hint("what was copied so far has no checkpoint and proves nothing")
+    })?;
+    copy.finish(&audited.note).map_err(failed())?;
+    say(&audited, run.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(audited: &Audited, is_json: bool) {
+    let Audited { checkpoint, note, key, before } = audited;
+    if is_json {
+        out::json(&json!({
+            "ok": true, "origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.to_string(),
+            "key": key.to_string(), "checkpoint": note, "seen_before": before,
+        }));
+        return;
+    }
+    let seen = match before {
+        None => "never: its key is trusted from now on; compare it with the bastion's operators".to_owned(),
+        Some(before) if *before == checkpoint.size => "with the same entries".to_owned(),
+        Some(before) => format!("with {before} entries, which are all still there"),
+    };
+    out::fields(&[
+        ("ledger", checkpoint.origin.clone()),
+        ("entries", format!("{}, every one hashed and in its place", checkpoint.size)),
+        ("root", checkpoint.root.to_string()),
+        ("signed by", key.to_string()),
+        ("last seen", seen),
+    ]);
+}

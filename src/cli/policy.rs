@@ -1,0 +1,229 @@
+//! `postern policy`: check a directory of rules, run its table, ask the bastion why it would say what it says.
+//!
+//! `check` and `test` need no bastion: they load the same files the same way. `explain` asks the one in service, about
+//! real people and targets.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::args::Invocation;
+use super::client::shaped;
+use super::exit::{CliError, Outcome};
+use super::out;
+use crate::model::Capability;
+use crate::policy::{Decision, Engine, Outcome as Row, PolicyError};
+
+/// What to do with the rules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Check that a directory of policies would be taken: it loads, fits the schema, and passes its own table.
+    Check(DirectoryArgs),
+    /// Run the table of expected decisions and show every row.
+    Test(DirectoryArgs),
+    /// Ask the bastion whether somebody may do something now, and by which rules.
+    Explain(ExplainArgs),
+    /// Show the policies in force on the bastion.
+    Show,
+    /// Load the bastion's policies again; every live session is asked about again.
+    Reload,
+}
+
+/// Which rules.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DirectoryArgs {
+    /// The directory of policies. [default: those compiled in]
+    #[arg(value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+}
+
+/// A question.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// Who: a name or id.
+    #[arg(long, value_name = "NAME")]
+    person: String,
+    /// What: such as session:open, request:make, request:approve, recording:read, ssh:exec.
+    #[arg(long, value_name = "ACTION")]
+    action: String,
+    /// As which login on the target.
+    #[arg(long, value_name = "NAME")]
+    login: Option<String>,
+    /// On which target.
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// With which capability: shell, exec, sftp or forward=HOST:PORT.
+    #[arg(long, value_name = "CAPABILITY")]
+    capability: Option<Capability>,
+}
+
+/// What the bastion answers.
+#[derive(Debug, Deserialize)]
+struct Explained {
+    allowed: bool,
+    policies: Vec<String>,
+    reason: Option<String>,
+}
+
+/// What is in force.
+#[derive(Debug, Deserialize)]
+struct InForce {
+    hash: String,
+    #[serde(default)]
+    files: Vec<PolicyFile>,
+}
+
+/// One file of it.
+#[derive(Debug, Deserialize)]
+struct PolicyFile {
+    name: String,
+    text: String,
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: PolicyCommand, run: &Invocation) -> Outcome {
+    match command {
+        PolicyCommand::Check(args) => check(&args, run),
+        PolicyCommand::Test(args) => test(&args, run),
+        PolicyCommand::Explain(args) => explain(&args, run).await,
+        PolicyCommand::Show => show(run).await,
+        PolicyCommand::Reload => reload(run).await,
+    }
+}
+
+fn check(args: &DirectoryArgs, run: &Invocation) -> Outcome {
+    let engine = load(args)?;
+    let rows = engine.test().map_or(0, |rows| rows.len());
+    if run.json {
+        out::json(&json!({ "ok": true, "hash": engine.hash(), "decisions": rows }));
+    } else {
+        out::line(&format!("good: {} would be taken; {rows} expected decisions hold", named(args)));
+        out::line(&format!("hash {}", engine.hash()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn test(args: &DirectoryArgs, run: &Invocation) -> Outcome {
+    let rows = load(args)?.test().ok_or_else(|| {
+        CliError::failed(format!("{} has no decisions.toml: there is nothing to test", named(args)))
+            .hint("write down who should be able to do what, and who not; the defaults' own table shows how")
+    })?;
+    if run.json {
+        out::json(&json!({ "items": rows.iter().map(as_json).collect::<Vec<_>>(), "ok": true }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = out::Table::new(&["row", "question", "answer", "by"], "the table is empty");
+    for row in &rows {
+        let (answer, by) = answer(&row.decision);
+        table.row([row.row.to_string().as_str(), &row.question, answer, &by]);
+    }
+    table.print();
+    out::note(&format!("{} decisions, all as expected", rows.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn explain(args: &ExplainArgs, run: &Invocation) -> Outcome {
+    let mut question = json!({ "person": args.person, "action": args.action });
+    let capability = args.capability.as_ref().map(ToString::to_string);
+    let more = [("login", &args.login), ("target", &args.target), ("capability", &capability)];
+    if let Some(fields) = question.as_object_mut() {
+        for (name, value) in more {
+            fields.extend(value.as_ref().map(|value| (name.to_owned(), Value::from(value.as_str()))));
+        }
+    }
+    let answer = run.connect().await?.post("/policies/explain", &question).await?;
+    if run.json {
+        out::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let explained: Explained = shaped(answer)?;
+    let verdict = if explained.allowed { "yes" } else { "no" };
+    let by = if explained.policies.is_empty() { "no rule".to_owned() } else { explained.policies.join(", ") };
+    let mut rows = vec![("answer", verdict.to_owned()), ("decided by", by)];
+    rows.extend(explained.reason.map(|reason| ("because", reason)));
+    out::fields(&rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(run: &Invocation) -> Outcome {
+    let answer = run.connect().await?.get("/policies").await?;
+    if run.json {
+        out::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let policies: InForce = shaped(answer)?;
+    out::line(&format!("in force: {}", out::safe(&policies.hash)));
+    for file in policies.files {
+        out::line(&format!("\n==> {} <==", out::safe(&file.name)));
+        file.text.lines().for_each(|line| out::line(&out::safe(line)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reload(run: &Invocation) -> Outcome {
+    let answer = run.connect().await?.post("/policies/reload", &json!({})).await?;
+    if run.json {
+        out::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loaded: InForce = shaped(answer)?;
+    out::line(&format!("in force: {}", out::safe(&loaded.hash)));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &DirectoryArgs) -> Result<Engine, CliError> {
+    Engine::load(args.directory.as_deref()).map_err(|error: PolicyError| {
+        CliError::failed(error).hint("a set like this never comes into force; the one before it stays")
+    })
+}
+
+fn named(args: &DirectoryArgs) -> String {
+    args.directory.as_ref().map_or_else(
+        || "the compiled-in set".to_owned(),
+        |directory| out::safe(&directory.display().to_string()),
+    )
+}
+
+fn answer(decision: &Decision) -> (&'static str, String) {
+    match decision {
+        Decision::Allow(allowed) => ("yes", allowed.policies.join(", ")),
+        Decision::Deny(denied) if denied.policies.is_empty() => ("no", "no rule".to_owned()),
+        Decision::Deny(denied) => ("no", denied.policies.join(", ")),
+    }
+}
+
+fn as_json(row: &Row) -> Value {
+    let (allowed, policies, reason) = match &row.decision {
+        Decision::Allow(allowed) => (true, &allowed.policies, None),
+        Decision::Deny(denied) => (false, &denied.policies, Some(&denied.reason)),
+    };
+    json!({
+        "row": row.row, "question": row.question, "allowed": allowed, "policies": policies, "reason": reason,
+        "wrong": row.wrong,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_and_a_copy_with_a_broken_rule_does_not() {
+        let engine = load(&DirectoryArgs { directory: None }).unwrap();
+        let rows = engine.test().unwrap();
+        assert!(rows.len() > 20 && rows.iter().all(|row| row.wrong.is_none()));
+        assert!(as_json(&rows[0])["question"].is_string());
+
+        let place = tempfile::tempdir().unwrap();
+        for (name, text) in Engine::defaults() {
+            std::fs::write(place.path().join(name), text).unwrap();
+        }
+        let args = DirectoryArgs { directory: Some(place.path().to_owned()) };
+        assert_eq!(load(&args).unwrap().hash(), engine.hash());
+        std::fs::write(place.path().join("mine.cedar"), "permit(principal, action, resource)").unwrap();
+        assert!(load(&args).unwrap_err().to_string().contains("mine.cedar"));
+    }
+}

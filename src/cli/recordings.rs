@@ -1,0 +1,124 @@
+//! `postern recordings`: which recordings there are that one may read.
+//!
+//! The list is the bastion's; whether a recording is what the bastion says is `verify`'s answer. Read next: `play.rs`.
+
+use std::process::ExitCode;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::args::Invocation;
+use super::client::{Client, segment, shaped};
+use super::exit::{CliError, Outcome};
+use super::{out, words};
+use crate::model::{EndReason, SessionId, Timestamp};
+
+/// List the recordings you may read, newest first.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordingsArgs {
+    /// Only those of this person (name or id).
+    #[arg(long, value_name = "NAME")]
+    person: Option<String>,
+    /// Only those of sessions on this target.
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
+/// A recording, as the bastion lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) session: SessionId,
+    person_name: Option<String>,
+    login: String,
+    target: String,
+    started: Timestamp,
+    ended: Option<Timestamp>,
+    pub(crate) bytes: Option<u64>,
+    reason: Option<EndReason>,
+    pub(crate) state: ListedState,
+}
+
+/// What there is of a recording, as the bastion sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ListedState {
+    /// The bastion stopped while it was written.
+    Cut,
+    /// It is whole.
+    Finished,
+    /// It is being written.
+    Live,
+    /// Its file is not there.
+    Missing,
+}
+
+/// Prints the list.
+pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
+    let mut path = "/recordings".to_owned();
+    let filters = [("person", &args.person), ("target", &args.target)];
+    for (name, value) in filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        path.push_str(&format!("{separator}{name}={}", segment(value)));
+    }
+    let items = run.connect().await?.items(&path).await?;
+    if run.json {
+        out::json(&json!({ "items": items }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let headings = ["session", "person", "where", "started", "lasted", "size", "state"];
+    let mut table = out::Table::new(&headings, "no recordings that you may read");
+    let now = run.clock.now();
+    for item in items {
+        let listed: Listed = shaped(item)?;
+        table.row(listed.cells(now));
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every recording one may read.
+pub(crate) async fn all(client: &Client) -> Result<Vec<Listed>, CliError> {
+    client.items("/recordings").await?.into_iter().map(shaped).collect()
+}
+
+impl Listed {
+    fn cells(&self, now: Timestamp) -> [String; 7] {
+        let lasted = self.ended.unwrap_or(now).duration_since(self.started).as_secs();
+        let state = match (self.state, self.reason) {
+            (ListedState::Live, _) => "live".to_owned(),
+            (ListedState::Missing, _) => "MISSING".to_owned(),
+            (ListedState::Cut, _) => "cut: the bastion stopped".to_owned(),
+            (ListedState::Finished, reason) => reason.map_or("finished", EndReason::sentence).to_owned(),
+        };
+        [
+            self.session.to_string(),
+            self.person_name.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{}@{}", self.login, self.target),
+            words::relative(self.started, now),
+            words::duration(lasted.unsigned_abs()),
+            self.bytes.map_or_else(|| "-".to_owned(), words::bytes),
+            state,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_recording_reads_as_the_contract_writes_it() {
+        let listed: Listed = shaped(json!({
+            "session": "ses_aaaaaaaaaaaaaaaa", "person_name": "olga", "login": "deploy", "target": "web-1",
+            "started": "2030-01-01T00:00:00Z", "ended": "2030-01-01T00:05:00Z", "bytes": 2048, "frames": 7,
+            "reason": "grant_revoked", "state": "finished",
+        }))
+        .unwrap();
+        let now = "2030-01-01T01:00:00Z".parse().unwrap();
+        let cells = listed.cells(now);
+        assert_eq!(cells[2..], ["deploy@web-1", "1h ago", "5m", "2.0 KiB", "the grant was revoked"]);
+
+        let live = Listed { ended: None, reason: None, state: ListedState::Live, bytes: None, ..listed };
+        assert_eq!(live.cells(now)[4..], ["1h", "-", "live"]);
+    }
+}

@@ -1,0 +1,116 @@
+//! `postern status`: how the bastion is, and what one needs to reach it.
+//!
+//! Public facts only; whether it is well is `doctor`'s question.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::args::Invocation;
+use super::client::{Client, shaped};
+use super::exit::{CliError, Outcome};
+use super::{out, words};
+use crate::model::Timestamp;
+
+/// What `/status` answers, as far as commands need it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) node: String,
+    pub(crate) version: String,
+    pub(crate) started: Timestamp,
+    pub(crate) sessions_live: u64,
+    pub(crate) ledger: Head,
+    pub(crate) policy: String,
+    pub(crate) recording: Room,
+    pub(crate) api: Api,
+    pub(crate) ssh: Ssh,
+    pub(crate) user_ca: String,
+    pub(crate) reviewers: BTreeSet<String>,
+    pub(crate) you: Option<You>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) size: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Room {
+    pub(crate) free_bytes: u64,
+    pub(crate) admits: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Api {
+    pub(crate) fingerprint: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ssh {
+    pub(crate) listen: Option<String>,
+    pub(crate) public_name: Option<String>,
+    pub(crate) host_key: String,
+    pub(crate) host_ca: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct You {
+    pub(crate) name: String,
+    pub(crate) roles: BTreeSet<String>,
+}
+
+/// Asks the bastion how it is.
+pub(crate) async fn fetch(client: &Client) -> Result<(Status, Value), CliError> {
+    let value = client.get("/status").await?;
+    Ok((shaped(value.clone())?, value))
+}
+
+/// Shows how the bastion is.
+pub(crate) async fn run(run: &Invocation) -> Outcome {
+    let (status, value) = fetch(&run.connect().await?).await?;
+    if run.json {
+        out::json(&value);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = run.clock.now();
+    let served = status.ssh.listen.as_deref().unwrap_or("nobody serves it: 'postern serve' does");
+    let room = words::bytes(status.recording.free_bytes);
+    let recording = match (&status.ssh.listen, status.recording.admits) {
+        (None, _) => "-".to_owned(),
+        (Some(_), true) => format!("{room} free"),
+        (Some(_), false) => format!("{room} free: too little, new sessions are refused"),
+    };
+    let reviewers = match status.reviewers.len() {
+        0 => "none: no session can be recorded, so none can start".to_owned(),
+        count => format!("{count} can read new recordings"),
+    };
+    out::fields(&[
+        ("bastion", format!("{} (postern {})", status.node, status.version)),
+        ("started", words::relative(status.started, now)),
+        ("ssh", served.to_owned()),
+        ("sessions", format!("{} live", status.sessions_live)),
+        ("recording", recording),
+        ("reviewers", reviewers),
+        ("ledger", format!("{} entries", status.ledger.size)),
+        ("policy", status.policy.chars().take(16).collect()),
+        ("API certificate", status.api.fingerprint),
+        ("SSH host key", status.ssh.host_key),
+        ("host CA", status.ssh.host_ca),
+        ("user CA", status.user_ca),
+        ("you", you(status.you.as_ref())),
+    ]);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who is asking, in words.
+pub(crate) fn you(you: Option<&You>) -> String {
+    match you {
+        None => "the machine's operator".to_owned(),
+        Some(you) => {
+            let roles: Vec<&str> = you.roles.iter().map(String::as_str).collect();
+            format!("{} ({})", you.name, roles.join(", "))
+        }
+    }
+}

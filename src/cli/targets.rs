@@ -1,0 +1,363 @@
+//! `postern targets`: registering what can be reached, deciding how it proves itself, and trying whether it works.
+//!
+//! There is no trust on first use. `add` without a key registers a target nobody can use until `trust` has pinned one;
+//! `trust` shows what the server shows, and a person (or `--fingerprint`) says whether that is right.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use axum::http::Method;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::args::Invocation;
+use super::client::{Client, segment, shaped};
+use super::exit::{CliError, Outcome};
+use super::grants::show_ended;
+use super::out;
+use super::people::public_key;
+use crate::model::{HostTrust, Login, Target, TargetName};
+
+/// SSH's port when nobody says another.
+const PORT: u16 = 22;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TargetsCommand {
+    Add(Box<AddArgs>),
+    /// The targets you may see.
+    List,
+    Trust(TrustArgs),
+    Test(TestArgs),
+    Remove(RemoveArgs),
+}
+
+/// Register a target, and print what to put on it.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// Its name in LOGIN@TARGET.
+    name: TargetName,
+    /// Where its SSH server listens, as the bastion reaches it.
+    #[arg(value_name = "HOST[:PORT]")]
+    address: String,
+    /// A login that may be asked for; may be given several times; none: any.
+    #[arg(long = "login", value_name = "LOGIN", value_delimiter = ',')]
+    logins: Vec<Login>,
+    /// Such as prod or staging; approval rules speak of it.
+    #[arg(long, default_value = "")]
+    environment: String,
+    /// Pin this host key: a file, or TYPE BASE64; may be given several times.
+    #[arg(long = "host-key", value_name = "FILE", conflicts_with = "host_ca")]
+    host_keys: Vec<String>,
+    /// Trust host certificates of this CA: a file, or TYPE BASE64.
+    #[arg(long, value_name = "FILE")]
+    host_ca: Option<String>,
+    /// Look at the host keys the server shows now, and ask whether to pin them.
+    #[arg(long, conflicts_with_all = ["host_keys", "host_ca"])]
+    scan: bool,
+    /// It holds customers' data: stricter rules.
+    #[arg(long)]
+    application_data: bool,
+    /// How much harm a leak would do.
+    #[arg(long, value_enum, default_value_t = HowSensitive::Normal)]
+    sensitivity: HowSensitive,
+    /// The tenant whose data it holds.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// A label for policy, as NAME=VALUE; may be given several times.
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HowSensitive {
+    Normal,
+    High,
+}
+
+/// Pin a target's host keys, or the CA that certifies them.
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// Which target.
+    name: TargetName,
+    /// Pin this host key: a file, or TYPE BASE64; may be given several times.
+    #[arg(long = "host-key", value_name = "FILE", conflicts_with = "host_ca")]
+    host_keys: Vec<String>,
+    /// Trust host certificates of this CA: a file, or TYPE BASE64.
+    #[arg(long, value_name = "FILE")]
+    host_ca: Option<String>,
+    /// Pin what the server shows only if it has this fingerprint; may be given several times.
+    #[arg(long = "fingerprint", value_name = "SHA256:…")]
+    fingerprints: Vec<String>,
+    /// Pin what the server shows without asking.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Log in to a target the way a session would, and say what went well.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// As whom, where.
+    #[arg(value_name = "LOGIN@TARGET", value_parser = address)]
+    address: (Login, TargetName),
+}
+
+/// Remove a target: everything on it ends now.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Which target.
+    name: TargetName,
+    /// Why; kept for ever.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct HostKeys {
+    keys: Vec<HostKey>,
+}
+
+#[derive(Deserialize)]
+struct HostKey {
+    line: String,
+    fingerprint: String,
+}
+
+#[derive(Deserialize)]
+struct Tested {
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    name: String,
+    ok: bool,
+    detail: String,
+}
+
+/// Runs one of them.
+pub(crate) async fn run(command: TargetsCommand, run: &Invocation) -> Outcome {
+    match command {
+        TargetsCommand::Add(args) => add(*args, run).await,
+        TargetsCommand::List => list(run).await,
+        TargetsCommand::Trust(args) => trust(&args, run).await,
+        TargetsCommand::Test(args) => test(&args, run).await,
+        TargetsCommand::Remove(args) => {
+            let path = format!("/targets/{}", segment(args.name.as_str()));
+            let body = json!({ "reason": args.reason });
+            show_ended(run, &run.connect().await?.call(Method::DELETE, &path, Some(&body)).await?)
+        }
+    }
+}
+
+async fn add(args: AddArgs, run: &Invocation) -> Outcome {
+    let (host, port) = endpoint(&args.address)?;
+    let given = given_trust(&args.host_keys, args.host_ca.as_deref())?;
+    let labels: BTreeMap<String, String> = args.labels.into_iter().collect();
+    let body = json!({
+        "name": args.name,
+        "endpoint": { "host": host, "port": port },
+        "trust": given,
+        "plane": if args.application_data { "application_data" } else { "platform" },
+        "environment": args.environment,
+        "sensitivity": match args.sensitivity { HowSensitive::Normal => "normal", HowSensitive::High => "high" },
+        "tenant": args.tenant,
+        "logins": args.logins,
+        "labels": labels,
+    });
+    let client = run.connect().await?;
+    let added = client.post("/targets", &body).await?;
+    if args.scan {
+        let keys = scan(&client, &args.name, &[], false).await?;
+        pin(&client, &args.name, &HostTrust::Keys(keys)).await?;
+    }
+    if run.json {
+        out::json(&added);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let user_ca = added.get("user_ca").and_then(Value::as_str).unwrap_or_default();
+    explain(&args.name, given.is_some() || args.scan, user_ca);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to put on the target, and how.
+fn explain(name: &TargetName, is_trusted: bool, user_ca: &str) {
+    out::line(&format!(
+        "Registered {name}. On {name} itself, as root:\n\n\
+         1. put this line, the bastion's user CA, into /etc/ssh/postern_user_ca.pub\n\n{}\n\n\
+         2. put this line into /etc/ssh/sshd_config.d/50-postern.conf (or sshd_config), and reload sshd\n\n\
+         TrustedUserCAKeys /etc/ssh/postern_user_ca.pub\n\n\
+         Nobody needs a key in authorized_keys there any more; allow SSH from the bastion only.",
+        out::safe(user_ca)
+    ));
+    if is_trusted {
+        out::line(&format!("\nThen: postern targets test LOGIN@{name}"));
+    } else {
+        out::line(&format!(
+            "\nIts host key is not pinned, so nobody can connect yet. Compare and pin it:\n\n  \
+             postern targets trust {name}\n\nor give it: --host-key /etc/ssh/ssh_host_ed25519_key.pub from {name}."
+        ));
+    }
+}
+
+async fn list(run: &Invocation) -> Outcome {
+    let items = run.connect().await?.items("/targets").await?;
+    if run.json {
+        out::items(&items);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = out::Table::new(
+        &["name", "address", "environment", "logins", "host key"],
+        "No targets. 'postern targets add' makes one.",
+    );
+    for item in items {
+        let target: Target = shaped(item)?;
+        let logins: Vec<&str> = target.logins.iter().map(Login::as_str).collect();
+        let trust = match &target.trust {
+            HostTrust::Unpinned => "not pinned: unusable".to_owned(),
+            HostTrust::Keys(keys) => format!("{} pinned", keys.len()),
+            HostTrust::Authority(_) => "host CA".to_owned(),
+        };
+        let logins = if logins.is_empty() { "any".to_owned() } else { logins.join(", ") };
+        table.row([target.name.to_string(), target.endpoint.to_string(), target.environment, logins, trust]);
+    }
+    table.print();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn trust(args: &TrustArgs, run: &Invocation) -> Outcome {
+    let given = given_trust(&args.host_keys, args.host_ca.as_deref())?;
+    let client = run.connect().await?;
+    let wanted = match given {
+        Some(wanted) => wanted,
+        None => HostTrust::Keys(scan(&client, &args.name, &args.fingerprints, args.yes).await?),
+    };
+    let value = pin(&client, &args.name, &wanted).await?;
+    if run.json {
+        out::json(&value);
+    } else {
+        out::line(&format!("Pinned. Then: postern targets test LOGIN@{}", args.name));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn pin(client: &Client, name: &TargetName, trust: &HostTrust) -> Result<Value, CliError> {
+    client.post(&format!("/targets/{}/trust", segment(name.as_str())), &json!({ "trust": trust })).await
+}
+
+/// The keys a server shows, once somebody said that they are right.
+async fn scan(
+    client: &Client,
+    name: &TargetName,
+    fingerprints: &[String],
+    yes: bool,
+) -> Result<Vec<String>, CliError> {
+    let shown: HostKeys = client.get_as(&format!("/targets/{}/host-keys", segment(name.as_str()))).await?;
+    if !fingerprints.is_empty() {
+        let fits: Vec<String> = shown
+            .keys
+            .into_iter()
+            .filter(|key| fingerprints.contains(&key.fingerprint))
+            .map(|key| key.line)
+            .collect();
+        if fits.is_empty() {
+            return Err(CliError::failed(format!(
+                "{name} shows no host key with that fingerprint; nothing was pinned"
+            ))
+            .hint("is it the right machine? compare with 'ssh-keygen -lf' on it"));
+        }
+        return Ok(fits);
+    }
+    let mut table = out::Table::new(&["type", "fingerprint"], "The server shows no host keys.");
+    for key in &shown.keys {
+        table.row([key.line.split(' ').next().unwrap_or_default(), key.fingerprint.as_str()]);
+    }
+    out::note(&table.text());
+    let instead =
+        "give --fingerprint SHA256:… (from 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' on the target)";
+    if yes || out::confirm(&format!("Are these the keys of {name}? Pin them"), instead)? {
+        return Ok(shown.keys.into_iter().map(|key| key.line).collect());
+    }
+    Err(CliError::failed("nothing was pinned"))
+}
+
+async fn test(args: &TestArgs, run: &Invocation) -> Outcome {
+    let (login, target) = &args.address;
+    let path = format!("/targets/{}/test", segment(target.as_str()));
+    let value = run.connect().await?.post(&path, &json!({ "login": login })).await?;
+    let tested: Tested = shaped(value.clone())?;
+    let is_fine = !tested.steps.is_empty() && tested.steps.iter().all(|step| step.ok);
+    if run.json {
+        out::json(&value);
+    } else {
+        let mut table = out::Table::new(&["step", "", "detail"], "Nothing was tried.");
+        for step in &tested.steps {
+            table.row([step.name.as_str(), if step.ok { "ok" } else { "fail" }, step.detail.as_str()]);
+        }
+        table.print();
+    }
+    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn given_trust(keys: &[String], ca: Option<&str>) -> Result<Option<HostTrust>, CliError> {
+    if let Some(ca) = ca {
+        return Ok(Some(HostTrust::Authority(public_key(ca)?)));
+    }
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    keys.iter().map(|key| public_key(key)).collect::<Result<_, _>>().map(|keys| Some(HostTrust::Keys(keys)))
+}
+
+/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
+fn endpoint(given: &str) -> Result<(String, u16), CliError> {
+    let wrong = || CliError::usage(format!("{given:?} is no address: give HOST or HOST:PORT"));
+    let (host, port) = match given.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(wrong)?)),
+        None if given.matches(':').count() > 1 => (given, None),
+        None => match given.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (given, None),
+        },
+    };
+    let port = port.map_or(Ok(PORT), str::parse).map_err(|_| wrong())?;
+    if host.is_empty() || port == 0 { Err(wrong()) } else { Ok((host.to_owned(), port)) }
+}
+
+/// `LOGIN@TARGET`, for clap.
+pub(crate) fn address(text: &str) -> Result<(Login, TargetName), String> {
+    let (login, target) = text
+        .split_once('@')
+        .or_else(|| text.split_once('+'))
+        .ok_or_else(|| format!("{text:?}: give LOGIN@TARGET, such as deploy@web-1"))?;
+    Ok((login.parse().map_err(|e| format!("{e}"))?, target.parse().map_err(|e| format!("{e}"))?))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?}: give NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_as_typed() {
+        for (text, host, port) in [
+            ("web-1", "web-1", 22),
+            ("web-1:2200", "web-1", 2200),
+            ("[::1]:2200", "::1", 2200),
+            ("[::1]", "::1", 22),
+            ("fe80::1", "fe80::1", 22),
+        ] {
+            assert_eq!(endpoint(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        for bad in ["", ":22", "web:0", "web:x", "[::1]x"] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+        assert_eq!(address("deploy@web-1"), address("deploy+web-1"));
+        assert!(address("web-1").is_err() && address("a@b@c").is_err() && address("*@web").is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! `postern verify --all`: the ledger, every session in it, and every file in a directory.
+//!
+//! The ledger is recomputed first: recordings are only as good as what they are held against. One recording's trouble
+//! never keeps another from being checked. Read next: `judge.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::command::{VerifyArgs, print};
+use super::judge::{Item, State, Trust, judge};
+use super::pins::{Book, Pins};
+use crate::cli::args::Invocation;
+use crate::cli::client::Client;
+use crate::cli::exit::{CliError, Outcome, io_error};
+use crate::cli::ledger::audit;
+use crate::cli::recordings::{self, ListedState};
+use crate::cli::source::{Held, fetch};
+use crate::cli::{out, progress};
+use crate::model::SessionId;
+use crate::recording::{EXTENSION, locate};
+
+/// Where recordings are while they are written, inside their directory.
+const OPEN: &str = "open";
+
+/// Verifies everything.
+pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invocation) -> Outcome {
+    let identity = args.identity.find(run)?;
+    let client = run.connect().await?;
+    let mut book = Book::default();
+    let audited =
+        audit::audit(&client, None, run, |step| book.observe(step.entry)).await.map_err(|error| {
+            CliError::failed(format!("the ledger itself does not hold: {error}"))
+                .hint("recordings prove nothing against such a ledger; 'postern ledger verify' says more")
+        })?;
+    if keys.is_empty() {
+        keys.push(*audited.key.public_key());
+    }
+    let trust = Trust { keys: &keys, identity: identity.as_ref() };
+    let listed = match args.recordings {
+        Some(_) => BTreeMap::new(),
+        None => recordings::all(&client).await?.into_iter().map(|one| (one.session, one.state)).collect(),
+    };
+    let place = args.recordings.as_deref().map_or(Place::Bastion(&client, &listed), Place::Directory);
+    let (mut items, mut unchecked) = (Vec::new(), Vec::new());
+    let bar = progress::things("verifying", Some(book.all().len() as u64));
+    for pins in book.all() {
+        let judged = match place.take(pins).await {
+            Ok(Some(held)) => judge(&held, &trust, Some(pins)),
+            Ok(None) => Ok(Item::missing(pins.session.as_str())),
+            Err(error) => Err(error),
+        };
+        match judged {
+            Ok(item) => items.push(item),
+            Err(error) => unchecked.push((pins.session.to_string(), error.to_string())),
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if let Some(directory) = &args.recordings {
+        items.extend(strangers(directory, &book, &trust)?);
+    }
+    let is_ok = unchecked.is_empty() && items.iter().all(|item| item.state.is_good());
+    let missed: Vec<_> =
+        unchecked.iter().map(|(session, why)| json!({ "session": session, "why": why })).collect();
+    let ledger = json!({ "size": audited.checkpoint.size, "root": audited.checkpoint.root.to_string() });
+    print(&items, &json!({ "ok": is_ok, "ledger": ledger, "unchecked": missed }), run.json);
+    if !run.json {
+        conclude(&items, audited.checkpoint.size);
+    }
+    if is_ok {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let bad = items.iter().filter(|item| !item.state.is_good()).map(Item::sentence);
+    let missed = unchecked.iter().map(|(session, why)| format!("{session}: not checked: {why}"));
+    Err(CliError::failed(bad.chain(missed).collect::<Vec<_>>().join("\n")))
+}
+
+fn conclude(items: &[Item], entries: u64) {
+    let closed = items.iter().filter(|item| item.is_closed).count();
+    out::note(&format!("the ledger holds: {entries} entries, recomputed against the signed checkpoint"));
+    if closed > 0 {
+        out::note(&format!(
+            "{closed} checked without opening them: this identity was not among their reviewers"
+        ));
+    }
+}
+
+/// Where recordings are taken from.
+enum Place<'a> {
+    Bastion(&'a Client, &'a BTreeMap<SessionId, ListedState>),
+    Directory(&'a Path),
+}
+
+impl Place<'_> {
+    /// A session's recording; none when it is missing.
+    async fn take(&self, pins: &Pins) -> Result<Option<Held>, CliError> {
+        match self {
+            Self::Directory(directory) => {
+                locate(directory, &pins.session).map(|path| Held::open(&path)).transpose()
+            }
+            Self::Bastion(client, listed) => match listed.get(&pins.session) {
+                Some(ListedState::Missing) => Ok(None),
+                Some(ListedState::Cut | ListedState::Finished | ListedState::Live) => {
+                    fetch(client, pins.session.as_str(), "verify").await.map(Some)
+                }
+                None => Err(CliError::failed("its recording is not yours to read")),
+            },
+        }
+    }
+}
+
+/// The recordings in a directory that no session in the ledger accounts for.
+fn strangers(directory: &Path, book: &Book, trust: &Trust<'_>) -> Result<Vec<Item>, CliError> {
+    let mut items = Vec::new();
+    for path in files(directory)? {
+        let session = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let known = session.as_ref().and_then(|session: &SessionId| book.get(session));
+        // A second copy under a known name is not what was checked above.
+        let is_checked =
+            known.is_some_and(|pins| locate(directory, &pins.session).as_deref() == Some(path.as_path()));
+        if is_checked {
+            continue;
+        }
+        let item = judge(&Held::open(&path)?, trust, known)?;
+        let name = path.display().to_string();
+        items.push(match (known, item.state) {
+            (None, State::Verified | State::Cut) => {
+                let why = "signed by the bastion, and the ledger knows no such session";
+                Item { session: name, ..item }.is(State::Foreign, why)
+            }
+            _ => Item { session: name, ..item },
+        });
+    }
+    Ok(items)
+}
+
+/// Every file in a directory of recordings that has a recording's name.
+fn files(directory: &Path) -> Result<BTreeSet<PathBuf>, CliError> {
+    let mut found = BTreeSet::new();
+    for place in [directory.to_owned(), directory.join(OPEN)] {
+        let entries = match std::fs::read_dir(&place) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && place != directory => continue,
+            other => other.map_err(io_error("read", &place))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(io_error("read", &place))?.path();
+            if path.extension().is_some_and(|extension| extension == EXTENSION) {
+                found.insert(path);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::Sample;
+    use super::*;
+    use crate::ledger::entry::{Actor, Entry, Fact, SessionFacts};
+    use crate::model::{Identity, Timestamp};
+
+    fn book(sample: &Sample) -> Book {
+        let facts = SessionFacts {
+            session: sample.session.clone(),
+            grant: "grn_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            person: "per_aaaaaaaaaaaaaaaa".parse().unwrap(),
+            identity: Identity { issuer: "ssh-key".to_owned(), subject: "SHA256:x".to_owned() },
+            login: "deploy".parse().unwrap(),
+            target: "web-1".parse().unwrap(),
+            client: "192.0.2.1:5".to_owned(),
+            recording: sample.header.clone(),
+            credential: "x".to_owned(),
+        };
+        let mut book = Book::default();
+        let fact = Fact::SessionStarted(facts);
+        book.observe(&Entry { v: 1, seq: 0, at: Timestamp::UNIX_EPOCH, by: Actor::Node, fact });
+        book
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_held_against_the_ledger() {
+        let sample = Sample::record().await;
+        let (book, trust) = (book(&sample), Trust { keys: &[sample.key], identity: None });
+        let directory = sample.recordings();
+        let place = Place::Directory(directory);
+        let pins = book.get(&sample.session).unwrap();
+        let held = place.take(pins).await.unwrap().unwrap();
+        assert_eq!(judge(&held, &trust, Some(pins)).unwrap().state, State::Verified);
+        assert!(strangers(directory, &book, &trust).unwrap().is_empty());
+
+        // A recording whose session the ledger never heard of, and a second copy of one it knows.
+        let unknown = SessionId::random().unwrap();
+        std::fs::copy(&sample.path, directory.join(format!("{unknown}.pstn"))).unwrap();
+        std::fs::copy(&sample.path, directory.join(OPEN).join(format!("{}.pstn", sample.session))).unwrap();
+        let found = strangers(directory, &book, &trust).unwrap();
+        let states: Vec<State> = found.iter().map(|item| item.state).collect();
+        assert!(states.contains(&State::Foreign) && found.len() == 2, "{found:?}");
+
+        std::fs::remove_file(&sample.path).unwrap();
+        std::fs::remove_file(directory.join(OPEN).join(format!("{}.pstn", sample.session))).unwrap();
+        assert!(place.take(pins).await.unwrap().is_none(), "a deleted recording is missing");
+    }
+}

@@ -1,0 +1,74 @@
+//! What the ledger says a recording must be: its header's hash, checkpoints pinned on the way, and its end.
+//!
+//! A recording can be whole in itself and still be an earlier state of what was recorded, or another recording
+//! altogether: only the ledger shows that. Read next: `judge.rs`.
+
+use std::collections::BTreeMap;
+
+use crate::ledger::entry::{Entry, Fact};
+use crate::model::{EndReason, SessionId};
+
+/// What the ledger pinned of one recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pins {
+    /// The session.
+    pub(crate) session: SessionId,
+    /// The header's hash, lower-case hex.
+    pub(crate) header: String,
+    /// Chain digests in lower-case hex, by the counter of the frame they stand before.
+    pub(crate) checkpoints: BTreeMap<u64, String>,
+    /// The end, once the session is over.
+    pub(crate) end: Option<End>,
+}
+
+/// The end of a recording, as the ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The end frame's counter.
+    pub(crate) frame: u64,
+    /// The chain digest it signs; empty when the bastion could not tell after a crash.
+    pub(crate) digest: String,
+    /// Why the session ended.
+    pub(crate) reason: EndReason,
+}
+
+/// The pins of every session a ledger knows.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    sessions: BTreeMap<SessionId, Pins>,
+}
+
+impl Book {
+    /// Takes the next entry of the ledger.
+    pub(crate) fn observe(&mut self, entry: &Entry) {
+        // Only these three kinds speak of recordings.
+        if let Fact::SessionStarted(facts) = &entry.fact {
+            let pins = Pins {
+                session: facts.session.clone(),
+                header: facts.recording.clone(),
+                checkpoints: BTreeMap::new(),
+                end: None,
+            };
+            self.sessions.insert(facts.session.clone(), pins);
+        } else if let Fact::RecordingCheckpoint { session, frame, digest } = &entry.fact {
+            if let Some(pins) = self.sessions.get_mut(session) {
+                pins.checkpoints.insert(*frame, digest.clone());
+            }
+        } else if let Fact::SessionEnded(facts) = &entry.fact
+            && let Some(pins) = self.sessions.get_mut(&facts.session)
+        {
+            let (frame, digest, reason) = (facts.frames, facts.digest.clone(), facts.reason);
+            pins.end = Some(End { frame, digest, reason });
+        }
+    }
+
+    /// What is pinned of one session.
+    pub(crate) fn get(&self, session: &SessionId) -> Option<&Pins> {
+        self.sessions.get(session)
+    }
+
+    /// Every session's pins.
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Pins> {
+        self.sessions.values()
+    }
+}

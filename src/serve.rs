@@ -1,1 +1,0 @@
-//! Composition: opens the store, builds the parts, binds listeners, drains on shutdown.

@@ -1,0 +1,172 @@
+//! The node's listeners: SSH for sessions, TLS and a Unix socket for the API, plain HTTP for metrics and health.
+//!
+//! Each runs its connections in a task set of its own and ends them when it is told to stop. No accept loop ever waits
+//! for a peer: TLS handshakes and logins happen in the connection's task, under a deadline.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::api::Peer;
+use crate::net::{Accepted, Listener};
+use crate::protocol::ssh::{Arrival, Carried, Front, SshAdapter};
+use crate::session::{Ending, Gate, lifecycle};
+
+/// How long a TLS handshake and the head of a request may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(15);
+/// Requests one HTTP/2 connection may have open.
+const STREAMS: u32 = 64;
+/// API connections at once.
+const API_CONNECTIONS: usize = 1024;
+/// The mode of the control socket: the machine's operator, nobody else.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Accepts SSH connections until `stop`; those inside a carrier come through `carried`.
+pub(super) async fn ssh(
+    gate: Arc<Gate>,
+    front: Arc<dyn Front>,
+    listener: Listener,
+    mut carried: mpsc::Receiver<Box<Carried>>,
+    connections: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut lives = JoinSet::new();
+    loop {
+        let arrival = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = lives.join_next(), if !lives.is_empty() => continue,
+            Some(carried) = carried.recv() => Some(Arrival::carried(*carried)),
+            Accepted { socket, peer, place } = listener.accept() => Arrival::direct(socket, peer, place).ok(),
+        };
+        let Some(arrival) = arrival.filter(|_| lives.len() < connections) else { continue };
+        let (client, ending) = (arrival.client(), Ending::new(gate.clock.clone()));
+        if arrival.hold_by(ending.fuse()).is_ok() {
+            let adapter = SshAdapter::new(arrival, Arc::clone(&front));
+            lives.spawn(lifecycle::run(Arc::clone(&gate), adapter, ending, client));
+        }
+    }
+    drop(listener);
+    // Sessions go on until the drain is over; the node ends them through the registry and then drops this.
+    while lives.join_next().await.is_some() {}
+}
+
+/// Serves the API over TLS until `stop`.
+pub(super) async fn https(
+    listener: Listener,
+    tls: TlsAcceptor,
+    api: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Accepted { socket, peer, place } = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        if connections.len() >= API_CONNECTIONS {
+            continue;
+        }
+        let (tls, api) = (tls.clone(), api.clone());
+        connections.spawn(async move {
+            socket.set_nodelay(true).ok();
+            let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await;
+            drop(place);
+            if let Ok(Ok(stream)) = handshake {
+                http(stream, api, Peer(Some(peer))).await;
+            }
+        });
+    }
+}
+
+/// Serves the API to the machine's operator on a Unix socket until `stop`.
+pub(super) async fn control(listener: UnixListener, api: Router, mut stop: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((socket, _)) => {
+                let api = api.clone();
+                connections.spawn(async move { http(socket, api, Peer(None)).await });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Binds the control socket; a socket left by a crash is replaced, which the directory's lock makes safe.
+pub(super) fn bind_control(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(OWNER_ONLY))?;
+    Ok(listener)
+}
+
+/// Serves metrics and health until `stop`.
+pub(super) async fn metrics(
+    listener: Listener,
+    handle: PrometheusHandle,
+    is_well: Arc<dyn Fn() -> bool + Send + Sync>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let ready = move || {
+        let status = if is_well() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        async move { status }
+    };
+    let router = Router::new()
+        .route("/metrics", get(move || async move { handle.render() }))
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready));
+    let mut connections = JoinSet::new();
+    loop {
+        let Accepted { socket, peer, place } = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let router = router.clone();
+        connections.spawn(async move {
+            http(socket, router, Peer(Some(peer))).await;
+            drop(place);
+        });
+    }
+}
+
+/// Serves one HTTP connection; how it broke is the peer's affair.
+async fn http<S>(stream: S, router: Router, peer: Peer)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await.ok();
+}

@@ -1,0 +1,96 @@
+//! What the API asks of live sessions and of the machinery behind them, answered from the session registry.
+//!
+//! The API knows no session and no protocol; sessions know no API. Testing a target and scanning its host keys dial it
+//! from here, with a certificate that can run nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::{HashAlg, PublicKey};
+
+use crate::api::{Cut, HostKey, Later, Live, Room, Step};
+use crate::model::{Endpoint, Login, SessionId, Target};
+use crate::protocol::ssh;
+use crate::recording::Watch;
+use crate::session::Gate;
+use crate::session::adapter::ConnectError;
+
+/// The node's side of [`Live`].
+pub(super) struct NodeLive {
+    pub(super) gate: Arc<Gate>,
+}
+
+impl Live for NodeLive {
+    fn count(&self) -> usize {
+        self.gate.registry.count()
+    }
+
+    fn wait_ended<'a>(&'a self, sessions: &'a [SessionId], at_most: Duration) -> Later<'a, Vec<Cut>> {
+        let known: Vec<_> = sessions.iter().filter_map(|session| self.gate.registry.get(session)).collect();
+        Box::pin(async move {
+            let cuts = async {
+                let mut cuts = Vec::new();
+                for session in known {
+                    let ended = session.ending.wait().await;
+                    cuts.push(Cut { session: session.facts.session, cut: ended.cut });
+                }
+                cuts
+            };
+            let cuts = tokio::time::timeout(at_most, cuts).await.unwrap_or_default();
+            self.gate.registry.gone(sessions, at_most).await;
+            cuts
+        })
+    }
+
+    fn watch(&self, session: &SessionId) -> Option<Watch> {
+        self.gate.registry.get(session).map(|session| session.recorder.watch())
+    }
+
+    fn test_target(&self, target: Target, login: Login) -> Later<'_, Vec<Step>> {
+        Box::pin(async move {
+            let now = self.gate.clock.now();
+            let mint =
+                |source| self.gate.user_authority.probe(&login, source, now).map_err(ConnectError::from);
+            steps(&target, &login, ssh::probe(&target, &login, mint).await)
+        })
+    }
+
+    fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
+        Box::pin(async move {
+            let lines = ssh::scan_host_keys(&endpoint).await.map_err(|error| error.to_string())?;
+            Ok(lines.into_iter().map(host_key).collect())
+        })
+    }
+
+    fn room(&self) -> Room {
+        let room = self.gate.journal.room();
+        Room { free_bytes: room.free, admits: room.suffices() && self.gate.journal.failure().is_none() }
+    }
+}
+
+/// A login in three steps, up to the one that failed.
+fn steps(target: &Target, login: &Login, outcome: Result<(), ConnectError>) -> Vec<Step> {
+    let reached = format!("{} answers", target.endpoint);
+    let trusted = "its host key is the trusted one".to_owned();
+    let entered = format!("{login} is let in with a certificate of the user CA");
+    let failed_at = match &outcome {
+        Ok(()) => 3,
+        Err(ConnectError::Dial(_)) => 0,
+        Err(ConnectError::HostKey(_) | ConnectError::Wire(_)) => 1,
+        Err(ConnectError::Mint(_) | ConnectError::Over | ConnectError::Refused) => 2,
+    };
+    let error = outcome.err().map_or_else(String::new, |error| error.to_string());
+    let names = [("reach", reached), ("host key", trusted), ("log in", entered)];
+    let step = |(at, (name, good)): (usize, (&str, String))| Step {
+        name: name.to_owned(),
+        ok: at < failed_at,
+        detail: if at < failed_at { good } else { error.clone() },
+    };
+    names.into_iter().enumerate().take(failed_at + 1).map(step).collect()
+}
+
+fn host_key(line: String) -> HostKey {
+    let fingerprint = PublicKey::from_openssh(&line)
+        .map_or_else(|_| String::new(), |key| key.fingerprint(HashAlg::Sha256).to_string());
+    HostKey { line, fingerprint }
+}

@@ -1,0 +1,19 @@
+//! Composition: opens the store, builds the parts, binds listeners, drains on shutdown. The only module that knows
+//! everyone.
+//!
+//! | file | what |
+//! |---|---|
+//! | `node` | a running node: parts put together, started, stopped |
+//! | `front` | what the SSH adapter asks of the node |
+//! | `live` | what the API asks of live sessions |
+//! | `listeners` | the accept loops |
+//! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
+
+mod front;
+mod listeners;
+mod live;
+mod node;
+mod signals;
+
+pub use node::{Addresses, Node, ServeError, open_offline};
+pub use signals::run;

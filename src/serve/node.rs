@@ -1,0 +1,369 @@
+//! A running node: its parts put together in the order they depend on each other, and taken apart in reverse.
+//!
+//! Starting: configuration, keys, ledger (which checks itself), policy, journal (which finishes what a crash left),
+//! sweep, listeners. Stopping: no new connections, sessions may go on until the drain is over, then they are cut and
+//! closed like any other, and only then the journal and the ledger go.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
+use metrics_exporter_prometheus::PrometheusHandle;
+use russh::keys::PrivateKey;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::front::NodeFront;
+use super::listeners;
+use super::live::NodeLive;
+use crate::access::Command;
+use crate::api;
+use crate::authn::{Authenticator, Authorities, UserCa};
+use crate::config::{Config, ConfigError};
+use crate::credential::{Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority};
+use crate::ledger::entry::Actor;
+use crate::model::{Clock, EndReason, Signer};
+use crate::net::{Listener, ListenerLimits};
+use crate::policy::{Engine, PolicyError};
+use crate::recording::{Journal, JournalError, JournalSettings};
+use crate::session::{Gate, Limits, Registry, pin, sweep};
+use crate::store::{Store, StoreError, SubmitError};
+use crate::telemetry;
+
+/// The ledger and the control socket, inside a bastion's directory.
+const LEDGER: &str = "ledger";
+const CONTROL: &str = "control.sock";
+/// Carried connections on their way to a lifecycle.
+const CARRIED: usize = 128;
+/// How long a session that was cut may take to close.
+const CLOSING: Duration = Duration::from_secs(10);
+/// How often the fence looks at the change feed.
+const FENCE: Duration = Duration::from_millis(500);
+
+/// Where a node listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// SSH, for sessions.
+    pub ssh: SocketAddr,
+    /// The API, over TLS.
+    pub api: SocketAddr,
+    /// Metrics and health.
+    pub metrics: SocketAddr,
+    /// The control socket.
+    pub control: PathBuf,
+}
+
+/// Why a node cannot start, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}. Is another bastion running? [ssh], [api] and [metrics] listen set it"
+    )]
+    Bind {
+        /// Which address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A user CA in the configuration cannot be used.
+    #[error("[authn.user_cas]: {0}")]
+    Authority(String),
+    /// Input or output failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The keys cannot be opened.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The policies cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger did not take an entry.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// Logs or metrics cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// The API's certificate cannot be used.
+    #[error("the API's TLS certificate cannot be used: {0}")]
+    Tls(String),
+}
+
+/// A node that runs.
+pub struct Node {
+    directory: PathBuf,
+    gate: Arc<Gate>,
+    addresses: Addresses,
+    drain: Duration,
+    stop: watch::Sender<bool>,
+    sessions: JoinSet<()>,
+    services: JoinSet<()>,
+}
+
+/// The parts that every command needs, with or without listeners.
+struct Parts {
+    config: Config,
+    keys: Keystore,
+    gate: Arc<Gate>,
+}
+
+impl Node {
+    /// Starts the bastion in `directory`.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; nothing is left behind.
+    pub async fn start(directory: &Path) -> Result<Self, ServeError> {
+        let Parts { config, keys, gate } = open(directory).await?;
+        let prometheus = prometheus()?;
+        let limits = ListenerLimits {
+            before_login: config.limits.before_login,
+            before_login_per_source: config.limits.before_login_per_source,
+        };
+        let ssh = bind(config.ssh.listen, limits).await?;
+        let https = bind(config.api.listen, limits).await?;
+        let metrics = bind(config.metrics.listen, limits).await?;
+        let control_path = directory.join(CONTROL);
+        let control = listeners::bind_control(&control_path)?;
+        let addresses = Addresses {
+            ssh: ssh.address()?,
+            api: https.address()?,
+            metrics: metrics.address()?,
+            control: control_path,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let (carry, carried) = mpsc::channel(CARRIED);
+        let front = NodeFront {
+            host_key: Arc::clone(keys.ssh_host_key()),
+            host_authority: SshCertificateAuthority::new(Arc::clone(keys.host_ca())),
+            store: gate.store.clone(),
+            clock: gate.clock.clone(),
+            carried: carry,
+            certificates: Mutex::new(HashMap::new()),
+        };
+        let mut sessions = JoinSet::new();
+        let connections = config.limits.connections;
+        sessions.spawn(listeners::ssh(
+            Arc::clone(&gate),
+            Arc::new(front),
+            ssh,
+            carried,
+            connections,
+            stopped.clone(),
+        ));
+        let router = api::router(context(&config, &keys, &gate, Some(&addresses))?);
+        let tls = TlsAcceptor::from(Arc::new(tls(&keys)?));
+        let mut services = JoinSet::new();
+        services.spawn(listeners::https(https, tls, router.clone(), stopped.clone()));
+        services.spawn(listeners::control(control, router, stopped.clone()));
+        let (well, lease) = (Arc::clone(&gate), gate.limits.lease);
+        let is_well = Arc::new(move || {
+            well.store.changes().age() < lease
+                && well.journal.room().suffices()
+                && well.journal.failure().is_none()
+        });
+        services.spawn(listeners::metrics(metrics, prometheus, is_well, stopped));
+        services.spawn(fence(Arc::clone(&gate)));
+        services.spawn(pin(Arc::clone(&gate)));
+        let drain = config.limits.drain;
+        Ok(Self { directory: directory.to_owned(), gate, addresses, drain, stop, sessions, services })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// How many sessions are alive.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.gate.registry.count()
+    }
+
+    /// Reads the policies again; every live session is asked about again. A bad set replaces nothing.
+    ///
+    /// # Errors
+    /// When the policies or the configuration cannot be used.
+    pub async fn reload(&self) -> Result<(), ServeError> {
+        Config::load(&self.directory)?;
+        let hash = self.gate.policy.reload()?;
+        self.gate.store.submit(Actor::Node, Command::LoadPolicy { hash }).await?;
+        note_configuration(&self.directory, &self.gate.store).await
+    }
+
+    /// Stops: no new connections, time for live sessions, then they are ended and closed.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if !self.gate.registry.drained(self.drain).await {
+            self.gate.registry.end_all(EndReason::Drained);
+            self.gate.registry.drained(CLOSING).await;
+        }
+        self.sessions.shutdown().await;
+        self.services.shutdown().await;
+    }
+}
+
+/// The API over a bastion's directory that nobody serves, for commands on its own machine.
+///
+/// # Errors
+/// See [`ServeError`]; in particular when the directory is in use.
+pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> {
+    let Parts { config, keys, gate } = open(directory).await?;
+    let router = api::router(context(&config, &keys, &gate, None)?);
+    Ok(router.layer(axum::Extension(api::Peer(None))))
+}
+
+async fn open(directory: &Path) -> Result<Parts, ServeError> {
+    let config = Config::load(directory)?;
+    let keys = Keystore::open(directory, &SealingKey::find(directory, None)?)?;
+    let clock = Clock::system();
+    let signer: Arc<dyn Signer> = keys.signer();
+    let store = Store::open(&directory.join(LEDGER), Arc::clone(&signer), &config.node.name, clock.clone())?;
+    let policy = Engine::load(config.policy.directory.as_deref())?;
+    store.submit(Actor::Node, Command::LoadPolicy { hash: policy.hash() }).await?;
+    note_configuration(directory, &store).await?;
+    let (journal, recordings) = (config.recording.journal.clone(), config.recording.directory.clone());
+    let mut settings = JournalSettings::new(journal, recordings, signer, clock.clone());
+    if let Some(bytes) = config.recording.min_free_bytes {
+        settings.limits.floor_bytes = bytes;
+        settings.limits.hard_floor_bytes = settings.limits.hard_floor_bytes.min(bytes / 4);
+    }
+    let (journal, recovered) = Journal::open(settings)?;
+    let swept = sweep(&store, &recovered, &clock).await?;
+    if swept > 0 {
+        tracing::warn!(sessions = swept, "ended sessions that the last run left");
+    }
+    let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
+    let gate = Gate {
+        store,
+        policy,
+        authenticator,
+        journal,
+        user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
+        registry: Registry::default(),
+        clock,
+        limits: Limits {
+            idle: config.limits.idle,
+            longest: config.limits.longest,
+            dialogue: config.limits.dialogue,
+            lease: config.limits.lease,
+        },
+    };
+    Ok(Parts { config, keys, gate: Arc::new(gate) })
+}
+
+/// What the API can reach.
+fn context(
+    config: &Config,
+    keys: &Keystore,
+    gate: &Arc<Gate>,
+    addresses: Option<&Addresses>,
+) -> Result<api::Context, ServeError> {
+    let wrong = |error: MintError| ServeError::Tls(error.to_string());
+    let line =
+        |key: &Arc<PrivateKey>| SshCertificateAuthority::new(Arc::clone(key)).public_line().map_err(wrong);
+    let node = api::NodeFacts {
+        name: config.node.name.clone(),
+        fingerprint: keys.api_tls().fingerprint(),
+        ssh_listen: addresses.map(|addresses| addresses.ssh.to_string()),
+        ssh_public_name: config.ssh.public_name.clone(),
+        host_key: line(keys.ssh_host_key())?,
+        host_ca: line(keys.host_ca())?,
+        user_ca: line(keys.user_ca())?,
+        node_key: HEXLOWER.encode(&keys.signer().public_key()),
+    };
+    let live: Arc<dyn api::Live> = Arc::new(NodeLive { gate: Arc::clone(gate) });
+    Ok(api::Context {
+        store: gate.store.clone(),
+        policy: gate.policy.clone(),
+        authenticator: gate.authenticator.clone(),
+        live,
+        recordings: config.recording.directory.clone(),
+        policies: config.policy.directory.clone(),
+        clock: gate.clock.clone(),
+        node,
+    })
+}
+
+/// The API's side of TLS: 1.3 and 1.2, no client certificates.
+fn tls(keys: &Keystore) -> Result<rustls::ServerConfig, ServeError> {
+    let wrong = |error: rustls::Error| ServeError::Tls(error.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = keys.api_tls();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(wrong)?
+        .with_no_client_auth()
+        .with_single_cert(tls.chain.clone(), tls.key.clone_key())
+        .map_err(wrong)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn authorities(config: &Config) -> Result<Authorities, ServeError> {
+    let mut cas = Vec::new();
+    for (name, ca) in &config.authn.user_cas {
+        let key = crate::authn::parse_public_key(&ca.public_key)
+            .map_err(|fault| ServeError::Authority(format!("{name}: {fault}")))?;
+        let mut authority = UserCa::new(name, key);
+        authority.principals.clone_from(&ca.principals);
+        authority.revoked_serials.clone_from(&ca.revoked_serials);
+        authority.revoked_key_ids.clone_from(&ca.revoked_key_ids);
+        authority.revoked = ca.revoked;
+        cas.push(authority);
+    }
+    Authorities::new(cas).map_err(|fault| ServeError::Authority(fault.to_string()))
+}
+
+async fn note_configuration(directory: &Path, store: &Store) -> Result<(), ServeError> {
+    let bytes = std::fs::read(directory.join(Config::FILE))?;
+    let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, &bytes).as_ref());
+    store.submit(Actor::Node, Command::LoadConfiguration { hash }).await?;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, limits: ListenerLimits) -> Result<Listener, ServeError> {
+    Listener::bind(address, limits)
+        .await
+        .map_err(|source| ServeError::Bind { address: address.to_string(), source })
+}
+
+/// Metrics are one per process; a second node in one process shares them.
+fn prometheus() -> Result<PrometheusHandle, ServeError> {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = telemetry::start_metrics()?;
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// A node that can no longer hear revocations ends its own sessions.
+async fn fence(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(FENCE).await;
+        let age = gate.store.changes().age();
+        metrics::gauge!("postern_change_feed_age_seconds").set(age.as_secs_f64());
+        if age > gate.limits.lease {
+            let ended = gate.registry.end_all(EndReason::FeedStale);
+            if ended > 0 {
+                tracing::error!(ended, age_s = age.as_secs(), "the change feed is stale: sessions ended");
+            }
+        }
+    }
+}
