@@ -1,0 +1,320 @@
+"""A client that breaks the protocol on purpose, after a proper key exchange. One attack a run; prints `ok` when the
+gate did what it should: refuse, or close that connection, or carry on, but never give what was not proven."""
+
+import argparse
+import os
+import socket
+import struct
+import sys
+import time
+
+import paramiko
+from paramiko.common import cMSG_CHANNEL_OPEN
+from paramiko.message import Message
+
+parser = argparse.ArgumentParser()
+for name in ("--user", "--key", "--known-hosts", "--attack", "--other-key"):
+    parser.add_argument(name, required=True)
+parser.add_argument("--port", type=int, required=True)
+options = parser.parse_args()
+
+KEY = paramiko.Ed25519Key.from_private_key_file(options.key)
+OTHER = paramiko.Ed25519Key.from_private_key_file(options.other_key)
+LIMIT = 30
+
+
+def transport():
+    """A connection with keys exchanged and nobody logged in."""
+    made = paramiko.Transport(socket.create_connection(("127.0.0.1", options.port), timeout=LIMIT))
+    made.banner_timeout = made.auth_timeout = LIMIT
+    made.start_client(timeout=LIMIT)
+    return made
+
+
+def logged_in():
+    made = transport()
+    made.auth_publickey(options.user, KEY)
+    return made
+
+
+def message(number, *parts):
+    """A message of a number and parts: bytes are strings, ints are uint32, bools are booleans."""
+    built = Message()
+    built.add_byte(bytes([number]))
+    for part in parts:
+        if isinstance(part, bool):
+            built.add_boolean(part)
+        elif isinstance(part, int):
+            built.add_int(part)
+        else:
+            built.add_string(part)
+    return built
+
+
+def raw(made, number, *parts):
+    made._send_message(message(number, *parts))
+
+
+def service(made):
+    raw(made, 5, b"ssh-userauth")
+    time.sleep(0.3)
+
+
+def gets_no_session(made):
+    """Asks for a session channel and a command as if logged in; true when neither comes."""
+    try:
+        raw(made, 90, b"session", 7, 1 << 20, 1 << 15)
+        time.sleep(1)
+    except (OSError, EOFError):
+        return True
+    return not made.is_active() or not made.is_authenticated()
+
+
+def gate_answers():
+    """A well-behaved login still works."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command("echo well")
+    said = b""
+    while data := channel.recv(1000):
+        said += data
+    made.close()
+    return said == b"well\n"
+
+
+def query(made, user, key):
+    raw(made, 50, user, b"ssh-connection", b"publickey", False, key.get_name().encode(), key.asbytes())
+    time.sleep(0.3)
+
+
+def signed(made, user, key, session_id):
+    blob = Message()
+    blob.add_string(session_id)
+    blob.add_byte(bytes([50]))
+    for part in (user, b"ssh-connection", b"publickey"):
+        blob.add_string(part)
+    blob.add_boolean(True)
+    blob.add_string(key.get_name())
+    blob.add_string(key.asbytes())
+    signature = key.sign_ssh_data(blob.asbytes(), key.get_name())
+    raw(
+        made, 50, user, b"ssh-connection", b"publickey", True, key.get_name().encode(), key.asbytes(),
+        signature.asbytes(),
+    )
+    time.sleep(1)
+
+
+def unproven_key():
+    made = transport()
+    service(made)
+    query(made, options.user.encode(), KEY)
+    assert gets_no_session(made), "an offered key was taken for a proven one"
+    made = transport()
+    service(made)
+    query(made, options.user.encode(), OTHER)
+    query(made, options.user.encode(), KEY)
+    assert gets_no_session(made), "two offered keys were taken for a proven one"
+
+
+def foreign_session():
+    made = transport()
+    service(made)
+    signed(made, options.user.encode(), KEY, os.urandom(len(made.session_id)))
+    assert gets_no_session(made), "a signature over another session was accepted"
+
+
+def phase_confusion():
+    """What belongs after a login, sent before it: "you are in", channel opens, commands."""
+    for number in (52, 80, 90, 91, 98, 99):
+        made = transport()
+        service(made)
+        try:
+            raw(made, number, b"session", 0, 1 << 20, 1 << 15)
+            raw(made, 98, 0, b"exec", True, b"id")
+        except (OSError, EOFError):
+            pass
+        assert gets_no_session(made), f"message {number} before login was taken"
+        made.close()
+
+
+def principal_switch():
+    login, _, target = options.user.partition("@")
+    made = transport()
+    service(made)
+    query(made, options.user.encode(), KEY)
+    signed(made, f"{login}@no-such-target".encode(), OTHER, made.session_id)
+    assert gets_no_session(made), "proof for one name counted for another"
+    made = transport()
+    service(made)
+    raw(made, 50, options.user.encode(), b"ssh-connection", b"keyboard-interactive", b"", b"")
+    time.sleep(0.3)
+    raw(made, 61, 1, b"yes")
+    raw(made, 61, (1 << 32) - 1)
+    assert gets_no_session(made)
+    assert target
+
+
+def with_channel(*requests):
+    """Opens a session channel and sends raw channel requests on it; the connection may survive or not."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    try:
+        for name, *parts in requests:
+            # No reply wanted: Paramiko closes a channel when it hears of a failure it did not ask about.
+            raw(made, 98, channel.remote_chanid, name, False, *parts)
+            time.sleep(0.05)
+        time.sleep(0.5)
+    except (OSError, EOFError):
+        pass
+    return made, channel
+
+
+def terminal_modes():
+    for count in (131, 100_000):
+        modes = b"".join(bytes([1 + index % 127]) + struct.pack(">I", index) for index in range(count))
+        # As many as fit in a packet.
+        with_channel((b"pty-req", b"xterm", 80, 24, 0, 0, modes[:30_000] + b"\0"))[0].close()
+    with_channel((b"pty-req", b"xterm", 80, 24, 0, 0, b"\x01\x00"))[0].close()
+
+
+def terminal_sizes():
+    for size in ((0, 0), (1 << 31, 1 << 31), ((1 << 32) - 1, 1)):
+        made, _ = with_channel((b"pty-req", b"xterm", *size, 0, 0, b"\0"), (b"window-change", *size, 0, 0))
+        made.close()
+    with_channel((b"pty-req", b"x" * 20_000, 80, 24, 0, 0, b"\0"))[0].close()
+
+
+def window_overflow():
+    made, channel = with_channel()
+    channel.exec_command("cat")
+    for _ in range(3):
+        try:
+            raw(made, 93, channel.remote_chanid, (1 << 32) - 1)
+        except (OSError, EOFError):
+            break
+    time.sleep(0.5)
+    made.close()
+
+
+def packet_size_zero():
+    made = logged_in()
+    raw(made, 90, b"session", 9, 1 << 20, 0)
+    raw(made, 90, b"session", 10, 0, 1 << 15)
+    raw(made, 90, b"session", 11, (1 << 32) - 1, (1 << 32) - 1)
+    time.sleep(0.5)
+    made.close()
+
+
+def channel_storm():
+    made = logged_in()
+    try:
+        for number in range(5000):
+            kind = (b"session", b"direct-tcpip", b"no-such-kind", b"x11")[number % 4]
+            raw(made, 90, kind, 100 + number, 1 << 20, 1 << 15)
+    except (OSError, EOFError):
+        pass
+    made.close()
+
+
+def stray_replies():
+    made = logged_in()
+    try:
+        for number in (81, 82, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100):
+            raw(made, number, 4_000_000_000, 4_000_000_000, b"what")
+    except (OSError, EOFError):
+        pass
+    time.sleep(0.3)
+    made.close()
+
+
+def message_numbers():
+    for number in range(1, 256):
+        if number in (1, 20, 21):
+            continue
+        made = transport() if number % 8 == 0 else None
+        for phase in filter(None, (made,)):
+            try:
+                phase._send_message(message(number, b"x" * (number % 50)))
+                time.sleep(0.02)
+            except (OSError, EOFError):
+                pass
+            phase.close()
+    made = logged_in()
+    for number in range(1, 256):
+        if number in (1, 20, 21):
+            continue
+        if not made.is_active():
+            made = logged_in()
+        try:
+            raw(made, number, b"x" * (number % 50))
+        except (OSError, EOFError):
+            pass
+    made.close()
+
+
+def environment():
+    made, channel = with_channel(
+        *((b"env", f"V{index}".encode(), b"x") for index in range(300)),
+        (b"env", b"LANG\nBAR", b"x"),
+        (b"env", b"LC_A\0B", b"x"),
+        (b"env", b"LC_ALL", b"C\nEVIL=1"),
+        (b"env", b"LANG", b"y" * 20_000),
+    )
+    if made.is_active():
+        channel.exec_command("env")
+        said = b""
+        while data := channel.recv(65536):
+            said += data
+        assert b"EVIL" not in said and b"V1=" not in said and b"BAR" not in said, said
+    made.close()
+
+
+def agent_and_x11():
+    made, channel = with_channel(
+        (b"auth-agent-req@openssh.com",),
+        (b"x11-req", False, b"MIT-MAGIC-COOKIE-1", b"00", 0),
+    )
+    assert made.is_active()
+    channel.exec_command("echo agent=$SSH_AUTH_SOCK display=$DISPLAY")
+    said = b""
+    while data := channel.recv(65536):
+        said += data
+    assert said == b"agent= display=\n", said
+    made.close()
+
+
+def unknown_requests():
+    made, channel = with_channel((b"no-such-request@example.org", b"x"), (b"subsystem", b"no-such-subsystem"))
+    assert made.is_active()
+    for name, data in (
+        ("tcpip-forward", (b"127.0.0.1", 0)),
+        ("streamlocal-forward@openssh.com", (b"/tmp/x",)),
+        ("no-such@example.org", (b"anything",)),
+    ):
+        made.global_request(name, data=data, wait=True)
+    assert made.is_active()
+    channel.close()
+    made.close()
+
+
+attacks = {
+    "unproven-key": unproven_key,
+    "foreign-session": foreign_session,
+    "phase-confusion": phase_confusion,
+    "principal-switch": principal_switch,
+    "terminal-modes": terminal_modes,
+    "terminal-sizes": terminal_sizes,
+    "window-overflow": window_overflow,
+    "packet-size-zero": packet_size_zero,
+    "channel-storm": channel_storm,
+    "stray-replies": stray_replies,
+    "message-numbers": message_numbers,
+    "environment": environment,
+    "agent-and-x11": agent_and_x11,
+    "unknown-requests": unknown_requests,
+}
+assert cMSG_CHANNEL_OPEN == bytes([90])
+attacks[options.attack]()
+if not gate_answers():
+    sys.exit("the gate no longer answers a well-behaved client")
+print("ok")

@@ -1,0 +1,72 @@
+"""A target that does not behave. Listens on loopback until killed.
+
+Modes: `channels` lets a certificate in and then opens channels of its own toward whoever connected, writing what came
+of each to the report; `silent` accepts and says nothing; `endless` sends greeting lines without end.
+"""
+
+import argparse
+import asyncio
+
+import asyncssh
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--mode", choices=["channels", "silent", "endless"], required=True)
+parser.add_argument("--host-key", required=True)
+parser.add_argument("--authorized", required=True, help="an authorized_keys file with a cert-authority line")
+parser.add_argument("--report", required=True)
+options = parser.parse_args()
+
+ATTEMPTS = {
+    "auth-agent": lambda conn, made: conn.create_agent_channel().open(made),
+    "direct-tcpip": lambda conn, made: conn.create_tcp_channel().connect(made, "127.0.0.1", 22, "127.0.0.1", 1),
+    "forwarded-tcpip": lambda conn, made: conn.create_tcp_channel().accept(made, "127.0.0.1", 22, "127.0.0.1", 1),
+    "x11": lambda conn, made: conn.create_x11_channel().open(made, "127.0.0.1", 1),
+}
+
+
+async def attack(process):
+    connection = process.channel.get_connection()
+    lines = []
+    for name, attempt in ATTEMPTS.items():
+        try:
+            await asyncio.wait_for(attempt(connection, asyncssh.SSHTCPSession), 10)
+            lines.append(f"{name} opened")
+        except asyncssh.ChannelOpenError:
+            lines.append(f"{name} refused")
+        except Exception as error:  # Anything else is told too: the test decides.
+            lines.append(f"{name} {type(error).__name__}")
+    with open(options.report, "w", encoding="utf-8") as report:
+        report.write("\n".join(lines) + "\n")
+    process.stdout.write("attacked\n")
+    process.exit(0)
+
+
+async def silent(_reader, _writer):
+    await asyncio.sleep(3600)
+
+
+async def endless(_reader, writer):
+    try:
+        while True:
+            writer.write(b"still greeting\r\n" * 1000)
+            await writer.drain()
+    except ConnectionError:
+        writer.close()
+
+
+async def main():
+    if options.mode == "channels":
+        await asyncssh.listen(
+            "127.0.0.1",
+            options.port,
+            server_host_keys=[options.host_key],
+            authorized_client_keys=options.authorized,
+            process_factory=attack,
+        )
+    else:
+        await asyncio.start_server(silent if options.mode == "silent" else endless, "127.0.0.1", options.port)
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())

@@ -1,0 +1,75 @@
+//! Targets that do not behave: they open channels of their own, never greet, or never stop greeting.
+//!
+//! The target itself is `tests/clients/hostile_target.py`. It is in the shared world, because one bad target must not
+//! disturb the sessions to others.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::clients::program;
+use crate::keeper::Process;
+use crate::postern::end_reason;
+use crate::ssh::ALL;
+use crate::sshd;
+use crate::wait;
+use crate::world::World;
+
+/// A misbehaving target, registered in the shared world with a grant for alice.
+struct Hostile {
+    world: &'static World,
+    name: String,
+    report: PathBuf,
+    process: Process,
+}
+
+impl Hostile {
+    fn start(mode: &str) -> Self {
+        let world = World::shared();
+        let (name, port) = (format!("hostile-{mode}"), sshd::free_port());
+        let dir = world.dir.join(&name);
+        fs::create_dir_all(&dir).unwrap();
+        let ca = fs::read_to_string(world.sshd.dir.join("user_ca.pub")).unwrap();
+        fs::write(dir.join("authorized"), format!("cert-authority {ca}")).unwrap();
+        let mut command = Command::new(program("python3"));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/hostile_target.py"));
+        command.args(["--port", &port.to_string(), "--mode", mode, "--host-key"]);
+        command.arg(world.sshd.dir.join("host")).arg("--authorized").arg(dir.join("authorized"));
+        command.arg("--report").arg(dir.join("report"));
+        let process = Process::start(command, &dir.join("log"));
+        wait::until(wait::LONG, "the hostile target listens", || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        world.add_target(&name, port);
+        world.grant("alice", &name, ALL);
+        Self { world, name, report: dir.join("report"), process }
+    }
+}
+
+/// D-03, the other way round: nothing is reached through the gate from behind.
+#[test]
+fn a_target_cannot_open_channels_into_the_gate() {
+    let hostile = Hostile::start("channels");
+    let said = hostile.world.client("alice").exec(&hostile.name, "anything");
+    assert_eq!(said.out, "attacked\n", "{said:?}: {}", hostile.process.log());
+    let report = fs::read_to_string(&hostile.report).unwrap();
+    assert_eq!(report, "auth-agent refused\ndirect-tcpip refused\nforwarded-tcpip refused\nx11 refused\n");
+}
+
+#[test]
+fn a_target_that_never_greets_is_given_up() {
+    given_up("silent");
+}
+
+#[test]
+fn a_target_that_never_stops_greeting_is_given_up() {
+    given_up("endless");
+}
+
+fn given_up(mode: &str) {
+    let hostile = Hostile::start(mode);
+    let said = hostile.world.client("alice").exec(&hostile.name, "anything");
+    assert_ne!(said.code, 0, "{said:?}");
+    assert_eq!(end_reason(&hostile.world.ended(&hostile.name)), "target_unreachable");
+}

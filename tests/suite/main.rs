@@ -1,0 +1,43 @@
+//! The integration suite: real SSH servers and clients around the real `postern` binary, in one test binary.
+//!
+//! `world` makes a bastion with people and targets; `postern`, `client` and `terminal` are the hands and eyes. The
+//! scenario files say what must hold: begin with `lifecycle`, which every protocol runs. Nothing here reaches into
+//! the library: what cannot be seen from outside is tested beside the code. Run it with `tests/run`, which installs
+//! the programs it needs.
+
+#[cfg(test)]
+mod adversarial;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod hostile_target;
+#[cfg(test)]
+mod keeper;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod past_flaws;
+#[cfg(test)]
+mod postern;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod review;
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod ssh;
+#[cfg(test)]
+mod sshd;
+#[cfg(test)]
+mod terminal;
+#[cfg(test)]
+mod wait;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,246 @@
+//! Crashes, full disks, damaged files.
+//!
+//! Whatever happens, nothing forwarded is missing from the recording, and the next start needs no hand. Each test has a
+//! world of its own, because it breaks it. What tampering looks like to a reviewer is in `review`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::client::{Pipes, run};
+use crate::postern::{Hand, end_reason, id, noise};
+use crate::review::bytes;
+use crate::ssh::ALL;
+use crate::wait;
+use crate::world::World;
+
+/// How many random kills a run makes; `POSTERN_KILLS` asks for more.
+const KILLS: usize = 6;
+
+/// D-36: `kill -9` at random moments under traffic. What the target got and what the operator saw is in the recording.
+#[test]
+fn a_killed_bastion_has_recorded_all_it_forwarded() {
+    let world = World::fresh();
+    let kills = std::env::var("POSTERN_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    for round in 0..kills {
+        let talk = Talk::start(&world, round);
+        // Spread over the first seconds of traffic, so that every stage is hit in the long run.
+        let pause = u64::from(noise(round as u64 + 1, 1)[0]) * 8 + 20;
+        std::thread::sleep(Duration::from_millis(pause));
+        world.kill();
+        talk.stop_and_compare(&world);
+    }
+    world.machine.ok(&["ledger", "verify"]);
+    world.hand("carol").ok(&["verify", "--all"]);
+}
+
+/// One session that sends numbered lines both ways, with a tap at each side.
+struct Talk {
+    target: String,
+    at_target: std::path::PathBuf,
+    pipes: Pipes,
+    is_over: Arc<AtomicBool>,
+    writer: std::thread::JoinHandle<()>,
+}
+
+impl Talk {
+    fn start(world: &World, round: usize) -> Self {
+        let target = world.target();
+        world.grant("alice", &target, ALL);
+        let at_target = world.dir.join(format!("tap-{target}"));
+        let command = format!("tee {}", at_target.display());
+        let mut pipes = world.client("alice").open(&target, &[&command]);
+        pipes.say("begin\n").unwrap();
+        pipes.hear("begin");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&is_over);
+        let mut input = pipes.take_input();
+        let writer = std::thread::spawn(move || {
+            let mut line = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                // Typists in even rounds, bulk in odd ones.
+                let text =
+                    format!("{line:08}{}\n", ".".repeat(if round.is_multiple_of(2) { 0 } else { 4000 }));
+                if input.write_all(text.as_bytes()).is_err() {
+                    break;
+                }
+                line += 1;
+                if round.is_multiple_of(2) {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+        });
+        Self { target, at_target, pipes, is_over, writer }
+    }
+
+    /// After the kill: starts the bastion again and compares both taps with the recording.
+    fn stop_and_compare(mut self, world: &World) {
+        self.pipes.end(wait::LONG);
+        self.is_over.store(true, Ordering::Relaxed);
+        self.writer.join().unwrap();
+        // What sshd still had to hand to the target's process arrives within this.
+        std::thread::sleep(Duration::from_millis(300));
+        world.serve_again();
+        let row = world.ended(&self.target);
+        assert_eq!(end_reason(&row), "crashed", "{row}");
+        let session = id(&row.to_string(), "ses_").unwrap();
+        let events = world.events(&session);
+        let (input, output) = (bytes(&events, "input"), bytes(&events, "output"));
+        let got = fs::read(&self.at_target).unwrap();
+        assert!(
+            input.starts_with(&got),
+            "the target got {} bytes, the recording holds {} of input",
+            got.len(),
+            input.len()
+        );
+        assert!(
+            output.starts_with(&self.pipes.heard),
+            "the operator saw {} bytes, the recording holds {} of output",
+            self.pipes.heard.len(),
+            output.len()
+        );
+    }
+}
+
+/// What was granted before a crash is still granted after it, and nothing was lost from the ledger.
+#[test]
+fn a_restart_keeps_everything() {
+    let world = World::fresh();
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let before = world.machine.ok(&["people", "list", "--json"]);
+    world.kill();
+    world.serve_again();
+    assert_eq!(world.machine.ok(&["people", "list", "--json"]), before);
+    assert_eq!(world.client("alice").ok(&target, "echo again"), "again\n");
+    world.machine.ok(&["ledger", "verify"]);
+}
+
+/// `SIGTERM` ends sessions with that reason, finishes their recordings and exits with 0.
+#[test]
+fn a_stop_drains() {
+    let world = World::with(|table| {
+        let limits = table.entry("limits").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        limits.as_table_mut().unwrap().insert("drain".into(), "2s".into());
+    });
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let mut live = world.client("alice").open(&target, &["cat"]);
+    live.say("here\n").unwrap();
+    live.hear("here");
+    world.signal("TERM");
+    assert_ne!(live.end(wait::LONG).code, 0);
+    assert_eq!(world.serve_ends(), 0, "{}", world.log());
+    world.serve_again();
+    assert_eq!(end_reason(&world.ended(&target)), "drained");
+    world.hand("carol").ok(&["verify", "--all"]);
+}
+
+/// A second bastion on one directory is told so, and the first goes on.
+#[test]
+fn a_second_serve_is_refused() {
+    let world = World::fresh();
+    let said = world.machine.refused(&["serve"]);
+    assert!(said.contains("already") || said.contains("in use") || said.contains("another"), "{said}");
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    assert_eq!(world.client("alice").ok(&target, "echo on"), "on\n");
+}
+
+/// A damaged ledger is not started from: the error says what is wrong and what to do.
+#[test]
+fn a_damaged_ledger_is_refused() {
+    let world = World::fresh();
+    world.signal("TERM");
+    world.serve_ends();
+    let database =
+        find(&world.state.join("ledger"), |name| name.ends_with(".db") || name.ends_with(".sqlite"));
+    let whole = fs::read(&database).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    let end = (middle + 4096).min(damaged.len());
+    damaged[middle..end].iter_mut().for_each(|byte| *byte ^= 0x55);
+    for (what, bytes) in
+        [("damaged", &damaged[..]), ("cut short", &whole[..whole.len() / 3]), ("emptied", &[])]
+    {
+        fs::write(&database, bytes).unwrap();
+        let said = world.machine.run(&["ledger", "verify"]);
+        assert_eq!(said.code, 1, "{what}: {said:?}");
+        assert!(!said.err.trim().is_empty() && !said.err.contains("panicked"), "{what}: {said:?}");
+    }
+    fs::write(&database, &whole).unwrap();
+    world.machine.ok(&["ledger", "verify"]);
+    world.serve_again();
+}
+
+/// A full disk: live sessions end with that reason, new ones are refused, and all is well when there is room again.
+#[test]
+fn a_full_disk_ends_sessions_and_loses_nothing() {
+    let mount = crate::keeper::directory();
+    let mounted = run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=512m", "tmpfs"]).arg(&mount));
+    assert_eq!(mounted.code, 0, "this test mounts a small disk and needs root: {mounted:?}");
+    let unmount = Unmount(&mount);
+    let world = World::with(|table| {
+        let recording = table.entry("recording").or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let recording = recording.as_table_mut().unwrap();
+        recording.insert("directory".into(), mount.join("recordings").to_string_lossy().into_owned().into());
+        recording.insert("journal".into(), mount.join("journal").to_string_lossy().into_owned().into());
+        recording.insert("min_free_bytes".into(), (16 * 1024 * 1024).into());
+    });
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let mut live = world.client("alice").open(&target, &["cat"]);
+    live.say("before\n").unwrap();
+    live.hear("before");
+    let free = free_bytes(&mount).saturating_sub(4096);
+    fs::write(mount.join("ballast"), vec![1_u8; usize::try_from(free).unwrap()]).ok();
+    // Whatever is said now, no byte comes back that is not recorded; the session ends.
+    drop(live.say("after\n"));
+    live.end(wait::LONG);
+    let row = world.ended(&target);
+    assert!(["disk_full", "recorder_failed"].contains(&end_reason(&row)), "{row}");
+    let said = world.client("alice").exec(&target, "true");
+    assert_ne!(said.code, 0, "a full disk admits nobody: {said:?}");
+    fs::remove_file(mount.join("ballast")).unwrap();
+    wait::until(wait::LONG, "the bastion takes sessions again", || {
+        (world.client("alice").exec(&target, "true").code == 0).then_some(())
+    });
+    drop(world);
+    drop(unmount);
+}
+
+/// A directory that `init` never saw.
+#[test]
+fn serving_an_empty_directory_says_what_to_do() {
+    let dir = crate::keeper::directory();
+    let hand = Hand::new("machine", &dir.join("home"), &["--dir", &dir.join("none").to_string_lossy()]);
+    let said = hand.refused(&["serve"]);
+    assert!(said.contains("init"), "{said}");
+}
+
+struct Unmount<'a>(&'a Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        // Lazily: the last files may still be closing.
+        run(Command::new("umount").arg("-l").arg(self.0));
+    }
+}
+
+fn free_bytes(path: &Path) -> u64 {
+    let said = run(Command::new("df").args(["--output=avail", "-B1"]).arg(path));
+    said.out.lines().last().unwrap().trim().parse().unwrap()
+}
+
+fn find(dir: &Path, wanted: impl Fn(&str) -> bool) -> std::path::PathBuf {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names
+        .into_iter()
+        .find(|path| wanted(&path.file_name().unwrap().to_string_lossy()))
+        .expect("the ledger's database is in the bastion's directory")
+}

@@ -1,0 +1,93 @@
+//! A real OpenSSH server as target: loopback, a throw-away directory, the current user.
+//!
+//! It trusts one user CA (the bastion's), knows no password and no authorised key of its own, and logs who logged in
+//! with which certificate: that log is what the tests compare with what Postern says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::keeper::Process;
+use crate::wait;
+
+/// A running sshd.
+pub(crate) struct Sshd {
+    pub(crate) port: u16,
+    pub(crate) dir: PathBuf,
+    process: Process,
+}
+
+impl Sshd {
+    /// Starts one in `dir`, trusting the certificates of `user_ca` (a public key line). `more` is added to its
+    /// configuration.
+    pub(crate) fn start(dir: &Path, user_ca: &str, more: &str) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        for name in ["host", "other_ca"] {
+            if !dir.join(name).exists() {
+                keygen(&dir.join(name), "ed25519");
+            }
+        }
+        let (login, port) = (login(), free_port());
+        fs::write(dir.join("user_ca.pub"), format!("{}\n", user_ca.trim())).unwrap();
+        let here = dir.display();
+        let config = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {here}/host\nPidFile none\n\
+             TrustedUserCAKeys {here}/user_ca.pub\nAuthorizedKeysFile none\n\
+             AuthenticationMethods publickey\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nAllowUsers {login}\n\
+             AllowTcpForwarding yes\nAllowAgentForwarding yes\nAllowStreamLocalForwarding yes\nPermitTunnel yes\n\
+             PermitUserEnvironment no\nAcceptEnv LANG LC_*\nMaxSessions 200\nMaxStartups 500\n\
+             Subsystem sftp {}\nLogLevel VERBOSE\n{more}\n",
+            sftp_server()
+        );
+        fs::write(dir.join("sshd_config"), config).unwrap();
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.arg("-D").arg("-e").arg("-f").arg(dir.join("sshd_config"));
+        let mut process = Process::start(command, &dir.join("sshd.log"));
+        wait::until(wait::LONG, "sshd listens", || {
+            if let Some(status) = process.exited() {
+                panic!("sshd ended ({status}): {}", process.log());
+            }
+            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        Self { port, dir: dir.to_owned(), process }
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its host key, as a public key file.
+    pub(crate) fn host_key(&self) -> PathBuf {
+        self.dir.join("host.pub")
+    }
+}
+
+/// The account all targets log in to: whoever runs the tests.
+pub(crate) fn login() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A loopback port nobody listened on a moment ago.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A fresh key pair at `path` and `path.pub`, without a passphrase.
+pub(crate) fn keygen(path: &Path, kind: &str) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", "", "-C", &path.file_name().unwrap().to_string_lossy(), "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(status.success(), "ssh-keygen failed for {}", path.display());
+}
+
+fn sftp_server() -> &'static str {
+    ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .expect("no sftp-server: run tests/run, which installs it")
+}
