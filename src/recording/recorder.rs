@@ -232,7 +232,8 @@ impl Recorder {
     }
 
     /// Ends the recording with its reason, and waits until it is durable and at its final name. What is sealed stays
-    /// sealed when this future is dropped. A full disk does not prevent it: the journal has its space; nor does a flood.
+    /// sealed when this future is dropped. A full disk does not prevent it: the journal has its space, and the file
+    /// gets its final name when there is room for it; nor does a flood.
     ///
     /// # Errors
     /// When the recording is over or has failed; the next start then ends it as cut.

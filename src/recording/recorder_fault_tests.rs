@@ -161,6 +161,35 @@ async fn a_full_disk_refuses_early_ends_sessions_late_and_still_finishes_them() 
 }
 
 #[tokio::test]
+async fn a_file_without_room_is_finished_from_the_journal_when_there_is_room() {
+    for restarts in [false, true] {
+        let world = World::new();
+        let (journal, _) = world.open();
+        let recorder = Recorder::open(&journal, world.spec()).unwrap();
+        let at = recorder.record(vec![input("kept")]).unwrap();
+        recorder.durable(at).await.unwrap();
+        world.disk.is_recording_full.store(true, Ordering::SeqCst);
+        assert_eq!(recorder.failed().await, RecorderError::DiskFull);
+        assert_eq!(recorder.record(vec![input("no")]), Err(RecorderError::DiskFull));
+        let finished = recorder.finish(EndReason::DiskFull).await.unwrap();
+        assert!(!finished.path.exists());
+        drop(recorder);
+        let mut journal = Some(journal);
+        if restarts {
+            journal = None;
+        }
+        world.disk.is_recording_full.store(false, Ordering::SeqCst);
+        if restarts {
+            journal = Some(world.open().0);
+        }
+        wait_for(|| finished.path.exists()).await;
+        assert_eq!(world.verify(&finished.path).unwrap().outcome, Outcome::Finished);
+        assert_eq!(inputs(&world.events(&finished.path)), ["kept"]);
+        drop(journal);
+    }
+}
+
+#[tokio::test]
 async fn what_piles_up_is_bounded() {
     let mut world = World::new();
     world.limits.in_flight_bytes = 1 << 20;

@@ -31,6 +31,8 @@ pub(super) struct Faulty {
     pub(super) fail_recording_write: AtomicBool,
     pub(super) fail_recording_sync: AtomicBool,
     pub(super) hold_journal_sync: AtomicBool,
+    /// No room for recordings' files.
+    pub(super) is_recording_full: AtomicBool,
     /// Free bytes to report; 0 means plenty.
     pub(super) free: AtomicU64,
 }
@@ -43,6 +45,9 @@ impl Disk for Faulty {
         };
         if fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("injected"));
+        }
+        if area == Area::Recording && self.is_recording_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         RealDisk.write(area, file, pieces, offset)
     }

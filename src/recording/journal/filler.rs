@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Shared;
 use super::segment::Segment;
-use super::track::{Queued, Track};
+use super::track::{Piece, Queued, Track};
+use super::{Shared, keeper};
 use crate::recording::disk::Area;
 use crate::recording::failure::RecorderError;
 
@@ -87,6 +87,10 @@ impl Filler {
         self.more.notify_all();
     }
 
+    fn is_closing(&self) -> bool {
+        lock(&self.queues).is_closing
+    }
+
     /// Whether a recording's file failed, so that the journal is still needed.
     pub(super) fn has_condemned(&self) -> bool {
         !lock(&self.condemned).is_empty()
@@ -160,6 +164,9 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     }
     let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     let result = write_pieces(shared, track, &pieces);
+    if result.as_ref().is_err_and(is_full) && !shared.filler.is_closing() {
+        return stall(shared, track, pieces);
+    }
     let (unsynced, queued) = track.filled(pieces);
     shared.filled(bytes);
     shared.filler.queue(track, queued);
@@ -181,7 +188,19 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     }
 }
 
-fn write_pieces(shared: &Shared, track: &Track, pieces: &[super::track::Piece]) -> io::Result<()> {
+/// No room for a recording's file: its session ends, and the journal keeps the bytes until there is room again.
+fn stall(shared: &Shared, track: &Arc<Track>, pieces: Vec<Piece>) {
+    tracing::error!(session = %track.session, "no room for a recording; the journal keeps it until there is");
+    track.stall(pieces);
+    shared.filler.queue(track, Queued::Lazily);
+    keeper::measure(shared);
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn write_pieces(shared: &Shared, track: &Track, pieces: &[Piece]) -> io::Result<()> {
     let Some(first) = pieces.first().filter(|_| track.file_failure().is_none()) else { return Ok(()) };
     let file = shared.spool.writer(&track.session, first.offset == 0)?;
     let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(&piece.bytes)).collect();

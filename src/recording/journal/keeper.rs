@@ -64,7 +64,7 @@ pub(super) fn keep(shared: &Shared) {
 }
 
 /// Measures free space; ends live recordings when there is next to none.
-pub(super) fn measure(shared: &Shared) {
+pub(super) fn measure(shared: &Shared) -> Room {
     let spaces = [shared.directory.as_path(), shared.spool.directory()].map(|path| shared.disk.space(path));
     let mut free = u64::MAX;
     let mut floors = (0, 0);
@@ -87,4 +87,5 @@ pub(super) fn measure(shared: &Shared) {
     if !is_full {
         shared.is_full.store(false, Ordering::Release);
     }
+    room
 }

@@ -3,7 +3,7 @@
 //! The writer takes everything queued and writes it at once; the syncer makes durable what has gathered when somebody
 //! waits for it, or soon after. Writes go on while a sync runs, so groups form by themselves and nothing lingers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Shared;
+use super::filler::is_full;
 use super::segment::{HEADER_BYTES, Record, Segment, SegmentFile};
 use super::track::{LaneKind, Track};
+use super::{Shared, keeper};
 use crate::recording::disk::{Area, Disk};
 use crate::recording::failure::RecorderError;
 
@@ -62,7 +63,8 @@ struct Segments {
     /// Full ones, oldest first.
     full: VecDeque<Arc<Segment>>,
     free: Vec<SegmentFile>,
-    made: usize,
+    /// Numbers of the files there are or that are being made: two files never share a name.
+    made: BTreeSet<usize>,
 }
 
 /// The shared part of a lane.
@@ -98,7 +100,7 @@ impl Lane {
     /// Begins with the files an earlier run left.
     pub(super) fn adopt(&self, files: Vec<SegmentFile>) {
         let mut segments = lock(&self.segments);
-        segments.made = files.len();
+        segments.made = files.iter().filter_map(|file| self.kind.number_of(&file.path)).collect();
         segments.free = files;
     }
 
@@ -148,7 +150,7 @@ impl Lane {
     /// Makes one segment ready ahead of need.
     pub(super) fn prepare_spare(&self, shared: &Shared) -> io::Result<()> {
         let segments = lock(&self.segments);
-        let needed = segments.free.is_empty() && segments.made < shared.limits.segments_per_lane;
+        let needed = segments.free.is_empty() && segments.made.len() < shared.limits.segments_per_lane;
         drop(segments);
         if needed {
             let file = self.create(shared)?;
@@ -169,15 +171,17 @@ impl Lane {
 
     fn create(&self, shared: &Shared) -> io::Result<SegmentFile> {
         let mut segments = lock(&self.segments);
-        segments.made += 1;
-        let name = match self.kind {
-            LaneKind::Small => format!("small-{:04}.seg", segments.made),
-            LaneKind::Bulk => format!("bulk-{:04}.seg", segments.made),
-        };
+        let number = (1..).find(|number| !segments.made.contains(number)).unwrap_or(usize::MAX);
+        segments.made.insert(number);
         drop(segments);
-        let path = shared.directory.join(name);
+        let path = shared.directory.join(self.kind.segment_name(number));
         let zero = self.kind == LaneKind::Small;
-        SegmentFile::create(path, shared.limits.segment_bytes, zero)
+        let made = SegmentFile::create(path, shared.limits.segment_bytes, zero);
+        if made.is_err() {
+            // What there is of it keeps its name, and the next attempt takes it up.
+            lock(&self.segments).made.remove(&number);
+        }
+        made
     }
 
     /// Blocks until there is something to write; `None` when the lane is closed and empty.
@@ -284,7 +288,7 @@ fn next_segment(shared: &Shared, lane: &Lane) -> io::Result<Head> {
     loop {
         let mut segments = lock(&lane.segments);
         let file = segments.free.pop();
-        let may_make = segments.made < shared.limits.segments_per_lane;
+        let may_make = segments.made.len() < shared.limits.segments_per_lane;
         if file.is_none() && !may_make {
             drop(lane.freed.wait_timeout(segments, LOOK_AGAIN));
             if shared.failure().is_some() {
@@ -293,9 +297,14 @@ fn next_segment(shared: &Shared, lane: &Lane) -> io::Result<Head> {
             continue;
         }
         drop(segments);
-        let file = match file {
-            Some(file) => file,
-            None => lane.create(shared)?,
+        let file = match file.map_or_else(|| lane.create(shared), Ok) {
+            Err(error) if is_full(&error) && shared.failure().is_none() => {
+                // Sessions end and give segments back, or somebody makes room: either way nothing is lost by waiting.
+                keeper::measure(shared);
+                drop(lane.freed.wait_timeout(lock(&lane.segments), LOOK_AGAIN));
+                continue;
+            }
+            file => file?,
         };
         return Ok(Head { segment: Arc::new(file.begin(&*shared.disk)?), at: HEADER_BYTES as u64 });
     }

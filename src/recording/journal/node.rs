@@ -189,9 +189,8 @@ impl Journal {
         replay::replay(&paths, &spool, &*disk)?;
         let recovered = recover(&spool, &*disk, &*signer)?;
         let files = replay::clear(&paths, &*disk, limits.segment_bytes)?;
-        let (small, bulk): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| {
-            file.path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("small"))
-        });
+        let (small, bulk): (Vec<_>, Vec<_>) =
+            files.into_iter().partition(|file| LaneKind::Small.number_of(&file.path).is_some());
         let shared = Arc::new(Shared {
             directory: journal,
             spool,
@@ -257,10 +256,11 @@ impl Shared {
         if let Some(error) = self.failure() {
             return Err(error.clone());
         }
-        if self.is_full.load(Ordering::Acquire) {
+        // Now, and not as of the last round: a second is long enough to fill a disk and to admit many.
+        let room = keeper::measure(self);
+        if room.free < room.hard_floor {
             return Err(RecorderError::DiskFull);
         }
-        let room = *lock(&self.room);
         if !room.suffices() {
             return Err(RecorderError::NoRoom { free: room.free, floor: room.floor });
         }

@@ -4,6 +4,7 @@
 //! `durable` only ever count frames before which none is missing. One `Track` is a few hundred bytes when idle.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,6 +20,26 @@ use crate::recording::failure::RecorderError;
 pub(in crate::recording) enum LaneKind {
     Small,
     Bulk,
+}
+
+impl LaneKind {
+    /// The file name of one of its segments.
+    pub(super) fn segment_name(self, number: usize) -> String {
+        format!("{}-{number:04}.seg", self.prefix())
+    }
+
+    /// The number in a segment's file name; `None` when it is not one of this lane's.
+    pub(super) fn number_of(self, path: &Path) -> Option<usize> {
+        let name = path.file_name()?.to_str()?.strip_prefix(self.prefix())?;
+        name.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Bulk => "bulk",
+        }
+    }
 }
 
 /// How far to wait.
@@ -81,6 +102,8 @@ pub(in crate::recording) struct Track {
     durable: AtomicU64,
     in_flight: AtomicUsize,
     is_stored: AtomicBool,
+    /// Whether its file found no room; the journal has what is missing there.
+    is_stalled: AtomicBool,
     failure: OnceLock<RecorderError>,
     /// Set when not even the end can be recorded; may follow a failure that allowed that.
     fatal: OnceLock<RecorderError>,
@@ -114,6 +137,7 @@ impl Track {
             durable: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             is_stored: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
             failure: OnceLock::new(),
             fatal: OnceLock::new(),
             file_failure: OnceLock::new(),
@@ -211,6 +235,20 @@ impl Track {
         pieces
     }
 
+    /// Takes back pieces that found no room in the file. The caller sees to it that the filler comes again.
+    pub(super) fn stall(&self, pieces: Vec<Piece>) {
+        let mut progress = self.lock();
+        for piece in pieces.into_iter().rev() {
+            progress.filling_bytes += piece.bytes.len();
+            progress.filling.push_front(piece);
+        }
+        progress.queued = Queued::Lazily;
+        drop(progress);
+        self.is_stalled.store(true, Ordering::Release);
+        self.fail(RecorderError::DiskFull);
+        self.changed.notify_waiters();
+    }
+
     /// Notes that pieces are in the file and not synced; answers with how much is not, and how to queue what is left.
     pub(super) fn filled(&self, pieces: Vec<Piece>) -> (usize, Queued) {
         let mut progress = self.lock();
@@ -297,9 +335,10 @@ impl Track {
         .await
     }
 
-    /// Waits until the recording is whole at its final name.
+    /// Waits until the recording is whole at its final name, or that must wait for room on the disk: whoever has it
+    /// durable in the journal need not wait for that.
     pub(in crate::recording) async fn stored(&self) -> Result<(), RecorderError> {
-        self.wait(|| self.is_stored.load(Ordering::Acquire)).await
+        self.wait(|| self.is_stored.load(Ordering::Acquire) || self.is_stalled.load(Ordering::Acquire)).await
     }
 
     /// Resolves when the recording has failed.
