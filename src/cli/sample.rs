@@ -101,7 +101,7 @@ impl Sample {
 fn beginning() -> Vec<(u32, Body)> {
     vec![
         (1, Body::ChannelOpened { kind: "session".to_owned() }),
-        (1, Body::Terminal { columns: 80, rows: 24, term: "xterm".to_owned() }),
+        (1, Body::Terminal { columns: 80, rows: 24, term: "xterm".to_owned(), modes: Vec::new() }),
         (1, Body::Shell),
         (1, output(b"$ ")),
         (1, Body::Input { data: Bytes::from_static(b"grep password /etc/app\r") }),

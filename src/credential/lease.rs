@@ -75,10 +75,11 @@ impl Lease {
     }
 
     /// Ends the lease: the key is dropped (and wiped with its last user, a login in progress that is being cut), and
-    /// no certificate is signed from now on. Returns when.
-    pub fn take_back(&self) -> Timestamp {
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.clock.now()
+    /// no certificate is signed from now on. Returns when, and whether the key is wiped already.
+    pub fn take_back(&self) -> (Timestamp, bool) {
+        let key = self.key.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_wiped = key.is_none_or(|key| Arc::into_inner(key).is_some());
+        (self.clock.now(), is_wiped)
     }
 }
 

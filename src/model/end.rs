@@ -62,6 +62,37 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether the session merely came to its end, with nobody's right to go on taken away: whoever shares a
+    /// connection with it stays.
+    #[must_use]
+    pub const fn is_departure(self) -> bool {
+        match self {
+            Self::ClientLeft
+            | Self::MintFailed
+            | Self::TargetKeyChanged
+            | Self::TargetLeft
+            | Self::TargetRefused
+            | Self::TargetUnreachable => true,
+            Self::ClientFlooded
+            | Self::Crashed
+            | Self::DiskFull
+            | Self::Drained
+            | Self::EverythingRevoked
+            | Self::FeedStale
+            | Self::GrantExpired
+            | Self::GrantRevoked
+            | Self::Idle
+            | Self::LedgerFailed
+            | Self::PersonRevoked
+            | Self::PolicyChanged
+            | Self::ProtocolViolated
+            | Self::RecorderFailed
+            | Self::SessionTerminated
+            | Self::TargetRevoked
+            | Self::TooLong => false,
+        }
+    }
+
     /// A sentence for the operator's terminal and for lists.
     #[must_use]
     pub const fn sentence(self) -> &'static str {

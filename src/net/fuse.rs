@@ -2,10 +2,12 @@
 //!
 //! Asking a protocol library to disconnect waits for whatever it is doing, and a library that waits for a peer that
 //! has stopped reading waits for ever. The kernel does not: `connect(AF_UNSPEC)` drops a TCP connection at once, throws
-//! away what is still in its send buffer and sends a reset (Linux `tcp_disconnect`).
+//! away what is still in its send buffer and sends a reset (Linux `tcp_disconnect`). A carrier's socket is shared with
+//! other sessions: it is reset when a right ends, and spared when its own session merely comes to its end.
 
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::Shutdown;
 
@@ -18,7 +20,37 @@ pub struct Fuse {
 #[derive(Debug, Default)]
 struct Sockets {
     is_blown: bool,
-    held: Vec<OwnedFd>,
+    held: Vec<Held>,
+}
+
+/// One socket, by what may be done to it.
+enum Held {
+    /// Shared with other sessions; leaving only this session's part of it is possible.
+    Carrier { socket: Arc<OwnedFd>, leave: Box<dyn Fn() + Send + Sync> },
+    /// The client's own connection.
+    Client(OwnedFd),
+    /// A connection to the target.
+    Target(OwnedFd),
+}
+
+/// How much of a session is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Everything, a carrier's socket too.
+    Everything,
+    /// Everything of this session's; a carrier goes on for the others.
+    ThisSession,
+    /// The target's side: the client may still be told why.
+    Targets,
+}
+
+/// What a cut found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Severed {
+    /// Connections to the target that are dead now.
+    pub targets: usize,
+    /// Sockets the kernel would not cut.
+    pub failed: usize,
 }
 
 /// The fuse has blown: the session is over and takes no more sockets.
@@ -27,49 +59,116 @@ struct Sockets {
 pub struct Blown;
 
 impl Fuse {
-    /// Holds a socket from now on. A socket that comes too late is cut at once.
+    /// Holds the client's connection from now on. A socket that comes too late is cut at once.
     ///
     /// # Errors
     /// [`Blown`] when the fuse has blown already, or when the process has no descriptor left to hold it with.
-    pub fn hold(&self, socket: impl AsFd) -> Result<(), Blown> {
+    pub fn hold_client(&self, socket: impl AsFd) -> Result<(), Blown> {
+        self.hold(socket, Held::Client)
+    }
+
+    /// Holds a connection to the target. As [`Self::hold_client`].
+    ///
+    /// # Errors
+    /// As [`Self::hold_client`].
+    pub fn hold_target(&self, socket: impl AsFd) -> Result<(), Blown> {
+        self.hold(socket, Held::Target)
+    }
+
+    /// Holds a socket that other sessions use too; `leave` gives up this session's part of it and must not block.
+    ///
+    /// # Errors
+    /// [`Blown`] when the fuse has blown already; the part was given up.
+    pub fn hold_carrier(
+        &self,
+        socket: Arc<OwnedFd>,
+        leave: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(), Blown> {
+        let mut sockets = self.lock();
+        if sockets.is_blown {
+            drop(sockets);
+            leave();
+            return Err(Blown);
+        }
+        sockets.held.push(Held::Carrier { socket, leave: Box::new(leave) });
+        Ok(())
+    }
+
+    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Held) -> Result<(), Blown> {
         let Ok(handle) = socket.as_fd().try_clone_to_owned() else {
             reset(socket.as_fd());
             return Err(Blown);
         };
-        let mut sockets = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.lock();
         if sockets.is_blown {
             drop(sockets);
             reset(&handle);
             return Err(Blown);
         }
-        sockets.held.push(handle);
+        sockets.held.push(held(handle));
         Ok(())
     }
 
-    /// Cuts every socket held, now: no byte is read or written on any of them after this returns.
-    pub fn blow(&self) {
-        let held = {
-            let mut sockets = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Cuts, now: no byte is read or written on what is cut after this returns, and no socket is taken any more. What
+    /// one cut left can be cut by the next.
+    pub fn blow(&self, cut: Cut) -> Severed {
+        let (now, left) = {
+            let mut sockets = self.lock();
             sockets.is_blown = true;
-            std::mem::take(&mut sockets.held)
+            let (now, left): (Vec<_>, Vec<_>) = std::mem::take(&mut sockets.held)
+                .into_iter()
+                .partition(|held| cut != Cut::Targets || matches!(held, Held::Target(_)));
+            sockets.held = left;
+            (now, sockets.held.len())
         };
-        for socket in &held {
-            reset(socket);
+        debug_assert!(cut == Cut::Targets || left == 0);
+        let mut severed = Severed::default();
+        for held in &now {
+            let is_dead = match held {
+                Held::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
+                Held::Carrier { leave, .. } => {
+                    leave();
+                    true
+                }
+                Held::Client(socket) | Held::Target(socket) => reset(socket),
+            };
+            severed.targets += usize::from(is_dead && matches!(held, Held::Target(_)));
+            severed.failed += usize::from(!is_dead);
         }
+        severed
     }
 
     /// Whether it has blown.
     #[must_use]
     pub fn is_blown(&self) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_blown
+        self.lock().is_blown
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Drops a TCP connection with a reset; anything else is shut down in both directions.
-fn reset(socket: impl AsFd) {
-    if rustix::net::connect_unspec(&socket).is_err() {
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Carrier { .. } => "Carrier",
+            Self::Client(_) => "Client",
+            Self::Target(_) => "Target",
+        })
+    }
+}
+
+/// Drops a TCP connection with a reset; anything else is shut down in both directions. Says whether it is dead now.
+fn reset(socket: impl AsFd) -> bool {
+    use rustix::io::Errno;
+    if rustix::net::connect_unspec(&socket).is_ok() {
+        return true;
+    }
+    match rustix::net::shutdown(socket, Shutdown::Both) {
+        Ok(()) => true,
         // Already disconnected by the peer, which is as cut as it gets.
-        rustix::net::shutdown(socket, Shutdown::Both).ok();
+        Err(error) => error == Errno::NOTCONN,
     }
 }
 
@@ -93,7 +192,7 @@ mod tests {
     async fn a_peer_that_never_reads_is_cut_and_gets_nothing_more() {
         let (near, mut far) = pair().await;
         let fuse = Fuse::default();
-        fuse.hold(&near).unwrap();
+        fuse.hold_client(&near).unwrap();
         let (mut near_read, mut near_write) = near.into_split();
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(async move {
@@ -106,7 +205,7 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(tasks.try_join_next().is_none(), "the writer waits for a peer that does not read");
-        fuse.blow();
+        assert_eq!(fuse.blow(Cut::Everything), Severed::default());
         let sent =
             tokio::time::timeout(Duration::from_secs(5), tasks.join_next()).await.unwrap().unwrap().unwrap();
         let mut buffer = [0_u8; 16];
@@ -124,10 +223,36 @@ mod tests {
     async fn a_socket_that_comes_too_late_is_cut_at_once() {
         let (near, mut far) = pair().await;
         let fuse = Fuse::default();
-        fuse.blow();
-        assert_eq!(fuse.hold(&near), Err(Blown));
+        fuse.blow(Cut::Everything);
+        assert_eq!(fuse.hold_target(&near), Err(Blown));
         let mut buffer = [0_u8; 1];
         let end = tokio::time::timeout(Duration::from_secs(5), far.read(&mut buffer)).await.unwrap();
         assert!(matches!(end, Err(_) | Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn a_carrier_is_left_alone_unless_everything_is_cut_and_the_client_may_be_told() {
+        for cut in [Cut::ThisSession, Cut::Everything] {
+            let (carrier, mut its_client) = pair().await;
+            let (target, mut its_server) = pair().await;
+            let left = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let fuse = Fuse::default();
+            let leave = {
+                let left = Arc::clone(&left);
+                move || left.store(true, std::sync::atomic::Ordering::SeqCst)
+            };
+            fuse.hold_carrier(Arc::new(carrier.as_fd().try_clone_to_owned().unwrap()), leave).unwrap();
+            fuse.hold_target(&target).unwrap();
+            assert_eq!(fuse.blow(Cut::Targets), Severed { targets: 1, failed: 0 });
+            assert!(!left.load(std::sync::atomic::Ordering::SeqCst));
+            let mut buffer = [0_u8; 1];
+            assert!(its_server.read(&mut buffer).await.is_err());
+            fuse.blow(cut);
+            let is_spared = cut == Cut::ThisSession;
+            assert_eq!(left.load(std::sync::atomic::Ordering::SeqCst), is_spared);
+            let (_, mut write) = tokio::io::split(carrier);
+            assert_eq!(write.write_all(b"x").await.is_ok(), is_spared);
+            assert_eq!(its_client.read(&mut buffer).await.is_ok(), is_spared);
+        }
     }
 }

@@ -250,7 +250,11 @@ mod tests {
     /// Prints its number every second, on a terminal, with a marker every tenth.
     fn counting(count: u64, padding: usize) -> Player {
         let event = |at: u64, channel, body| Ok::<_, ()>(Event { at: at * 1_000_000, channel, body });
-        let mut events = vec![event(0, 1, Body::Terminal { columns: 40, rows: 5, term: "xterm".to_owned() })];
+        let mut events = vec![event(
+            0,
+            1,
+            Body::Terminal { columns: 40, rows: 5, term: "xterm".to_owned(), modes: Vec::new() },
+        )];
         for n in 1..=count {
             let text = format!("{}\x1b[2K\r\nline {n}", "z".repeat(padding));
             events.push(event(n, 1, Body::Output { stream: Stream::Stdout, data: Bytes::from(text) }));

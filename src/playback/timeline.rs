@@ -300,7 +300,11 @@ mod tests {
     fn shell() -> Vec<Result<Event, ()>> {
         vec![
             event(1, 1, Body::ChannelOpened { kind: "session".to_owned() }),
-            event(2, 1, Body::Terminal { columns: 80, rows: 24, term: "xterm".to_owned() }),
+            event(
+                2,
+                1,
+                Body::Terminal { columns: 80, rows: 24, term: "xterm".to_owned(), modes: Vec::new() },
+            ),
             event(3, 1, Body::Shell),
             event(4, 1, output("$ ")),
         ]

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn the_terminal_is_played_before_other_channels() {
-        let terminal = Body::Terminal { columns: 1 << 31, rows: 0, term: "xterm".to_owned() };
+        let terminal =
+            Body::Terminal { columns: 1 << 31, rows: 0, term: "xterm".to_owned(), modes: Vec::new() };
         let events = [output(1, 1), Ok(Event { at: 2, channel: 2, body: terminal }), output(3, 2)];
         let track = Track::load(events, None, None).unwrap();
         assert_eq!(track.channel, 2);

@@ -40,6 +40,9 @@ pub enum Body {
         rows: u32,
         /// The `TERM` value.
         term: String,
+        /// Terminal modes, as RFC 4254 section 8 numbers them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        modes: Vec<(u8, u32)>,
     },
     /// An environment variable was passed on.
     Environment {

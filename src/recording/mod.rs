@@ -44,7 +44,7 @@ pub use key::{KeyError, MAX_RECIPIENTS, Recipient, ReviewerIdentity};
 pub use live::Watch;
 pub use reader::{Frames, RawFrame, Reader};
 pub use recorder::{Finished, Pin, Position, Recorder, RecordingSpec};
-pub use recover::{Recovered, RecoveredState};
+pub use recover::{Recovered, RecoveredState, end_of};
 pub use seal::SealError;
 pub use spool::{EXTENSION, locate};
 pub use verify::{Verdict, verify, verify_source};

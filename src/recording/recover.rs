@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::digest::{Digest, chain};
 use super::disk::{Area, Disk};
@@ -15,7 +15,7 @@ use super::failure::JournalError;
 use super::frame::{Claim, Outcome};
 use super::reader::{Frames, frame_digest};
 use super::seal::sign_claim;
-use super::spool::Spool;
+use super::spool::{Spool, locate};
 use super::verify::check_claim;
 use crate::model::{SessionId, Signer};
 
@@ -83,6 +83,22 @@ pub(super) fn recover(
     Ok(recovered)
 }
 
+/// How a recording that already has its final name ended; `None` when there is none, or it has no end.
+///
+/// # Errors
+/// When it cannot be read or does not hold together.
+pub fn end_of(directory: &Path, session: &SessionId) -> Result<Option<RecoveredState>, RecordingError> {
+    let Some(path) = locate(directory, session) else { return Ok(None) };
+    let walked = walk(&path)?;
+    Ok(walked.end.map(|(last_frame, claim)| RecoveredState::Ended {
+        outcome: claim.outcome.unwrap_or(Outcome::Cut),
+        last_frame,
+        digest: claim.chain,
+        header: walked.header,
+        bytes: walked.good,
+    }))
+}
+
 fn recover_one(
     session: SessionId,
     spool: &Spool,
@@ -126,7 +142,7 @@ fn recover_one(
 }
 
 /// Follows the frames from the start to the last whole one. Errors are what must not be signed.
-fn walk(path: &std::path::Path) -> Result<Walked, RecordingError> {
+fn walk(path: &Path) -> Result<Walked, RecordingError> {
     let mut frames = Frames::open(path)?;
     let header = frames.header().clone();
     header.check_signature(&frames.prelude, &frames.header_body)?;

@@ -244,7 +244,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         settings.limits.hard_floor_bytes = settings.limits.hard_floor_bytes.min(bytes / 4);
     }
     let (journal, recovered) = Journal::open(settings)?;
-    let swept = sweep(&store, &recovered, &clock).await?;
+    let swept = sweep(&store, journal.recordings(), &recovered, &clock).await?;
     if swept > 0 {
         tracing::warn!(sessions = swept, "ended sessions that the last run left");
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::credential::{Lease, MintError};
 use crate::model::{EndReason, Login, Protocol, Target, TargetName};
 use crate::net::{Blown, DialError, Fuse};
+use crate::store::Store;
 
 pub use super::relay::{Over, Tap};
 pub use crate::authn::{Authenticated, Authenticator};
@@ -82,7 +83,8 @@ pub enum Reply {
 /// The way to the target: where it is, how it proves itself, and the credential for it.
 #[derive(Clone)]
 pub struct Way {
-    target: Arc<Target>,
+    store: Store,
+    target: TargetName,
     lease: Arc<Lease>,
     fuse: Fuse,
 }
@@ -134,14 +136,16 @@ impl From<Blown> for ConnectError {
 
 impl Way {
     /// A way that can be walked until `fuse` blows.
-    pub(super) const fn new(target: Arc<Target>, lease: Arc<Lease>, fuse: Fuse) -> Self {
-        Self { target, lease, fuse }
+    pub(super) const fn new(store: Store, target: TargetName, lease: Arc<Lease>, fuse: Fuse) -> Self {
+        Self { store, target, lease, fuse }
     }
 
-    /// The target.
-    #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.target
+    /// The target, as it is registered now: a host key that is no longer trusted is not trusted here either.
+    ///
+    /// # Errors
+    /// [`ConnectError::Over`] when it was removed.
+    pub fn target(&self) -> Result<Target, ConnectError> {
+        self.store.read(|state| state.target(&self.target).cloned()).ok_or(ConnectError::Over)
     }
 
     /// The login on it.
@@ -154,9 +158,9 @@ impl Way {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn dial(&self) -> Result<tokio::net::TcpStream, ConnectError> {
-        let socket = crate::net::dial(&self.target.endpoint).await?;
-        self.fuse.hold(&socket)?;
+    pub async fn dial(&self, target: &Target) -> Result<tokio::net::TcpStream, ConnectError> {
+        let socket = crate::net::dial(&target.endpoint).await?;
+        self.fuse.hold_target(&socket)?;
         Ok(socket)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::model::{Clock, EndReason, Timestamp};
-use crate::net::Fuse;
+use crate::net::{Cut, Fuse, Severed};
 
 /// The one end of one session. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Ended {
     pub cut: Timestamp,
     /// The time between, on the clock nobody can set.
     pub took: Duration,
+    /// What was cut.
+    pub severed: Severed,
 }
 
 impl Ending {
@@ -55,14 +57,30 @@ impl Ending {
 
     /// Ends the session, now: when this returns no further byte is read or written. Later calls change nothing.
     pub fn end(&self, reason: EndReason) {
+        self.cut(reason, if reason.is_departure() { Cut::ThisSession } else { Cut::Everything });
+    }
+
+    /// Ends a session that never went live: the target's side is cut, and the client can still be told why until
+    /// [`Self::hang_up`].
+    pub(super) fn refuse(&self, reason: EndReason) {
+        self.cut(reason, Cut::Targets);
+    }
+
+    /// Cuts whatever is left, however the lifecycle came to its end.
+    pub(super) fn hang_up(&self) {
+        self.cut(EndReason::ClientLeft, Cut::ThisSession);
+        self.shared.fuse.blow(Cut::ThisSession);
+    }
+
+    fn cut(&self, reason: EndReason, cut: Cut) {
         let mut ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_some() {
             return;
         }
         let (decided, from) = (self.shared.clock.now(), self.shared.clock.since_boot());
-        self.shared.fuse.blow();
+        let severed = self.shared.fuse.blow(cut);
         let took = self.shared.clock.since_boot().saturating_sub(from);
-        *ended = Some(Ended { reason, decided, cut: self.shared.clock.now(), took });
+        *ended = Some(Ended { reason, decided, cut: self.shared.clock.now(), took, severed });
         drop(ended);
         self.shared.wake.notify_waiters();
     }

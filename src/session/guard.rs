@@ -12,8 +12,9 @@ use super::relay::reason_of;
 use super::stage::Live;
 use crate::model::EndReason;
 
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// The longest single sleep: the machine may sleep too, and tokio's clock would not notice.
-const NAP: Duration = Duration::from_secs(30);
+pub(super) const NAP: Duration = Duration::from_secs(30);
 
 /// Runs `relay` under guard and says how the session ended.
 pub(super) async fn run(
@@ -22,13 +23,14 @@ pub(super) async fn run(
     ending: &Ending,
     relay: impl Future<Output = EndReason>,
 ) -> Ended {
-    let window = live.armed.permit.lasts(gate);
+    live.armed.permit.begin(gate);
     let reason = tokio::select! {
         biased;
         ended = ending.wait() => return ended,
-        () = over(gate, window) => EndReason::GrantExpired,
+        () = live.armed.permit.over(gate) => EndReason::GrantExpired,
         () = too_long(gate) => EndReason::TooLong,
         () = idle(gate, live) => EndReason::Idle,
+        reason = denied(gate, live) => reason,
         error = live.armed.recorder.failed() => reason_of(&error),
         reason = relay => if live.tap().has_target_left() { EndReason::TargetLeft } else { reason },
     };
@@ -53,6 +55,16 @@ async fn too_long(gate: &Gate) {
         std::future::pending::<()>().await;
     }
     over(gate, gate.limits.longest).await;
+}
+
+/// Asks again from time to time: a policy may speak of the time of day, which changes without an entry.
+async fn denied(gate: &Gate, live: &Live) -> EndReason {
+    loop {
+        tokio::time::sleep(ASK_AGAIN).await;
+        if let Err(no) = live.armed.permit.subject.still(gate) {
+            return no.reason;
+        }
+    }
 }
 
 async fn idle(gate: &Gate, live: &Live) {

@@ -1,22 +1,28 @@
 //! Proof of a live allow. The only constructor is a decision, and the decision is asked again on every change.
 //!
+//! A session starts under one grant. Others that the person holds for the same `LOGIN@TARGET` are known to it from the
+//! start; one is *taken up* when a channel needs what only it allows, and from then on its end is the session's too.
+//!
 //! *Subscribe, then decide*: a change between the two would otherwise be lost. The subscription outlives the decision
 //! as the permit's [`Sentry`]: the change feed calls it on its own thread right after a commit, it asks the same
 //! question again, and on a no it cuts the session there and then.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::ending::Ending;
 use super::gate::Gate;
+use super::guard::NAP;
 use crate::access::{self, State};
 use crate::authn::Authenticated;
 use crate::ledger::entry::Entry;
 use crate::model::{
     Action, Capability, EndReason, GrantId, Identity, Login, PersonId, PersonName, Proof, SessionId, Target,
-    TargetName,
+    TargetName, Timestamp,
 };
 use crate::policy::{self, Decision, Question, Resource};
 use crate::store::{Interest, Subscription, Topic, Watcher};
@@ -37,9 +43,23 @@ pub(super) struct Subject {
     pub(super) proof: Proof,
     pub(super) login: Login,
     pub(super) target: TargetName,
+    /// What any of the person's grants for this address allows.
     pub(super) capabilities: BTreeSet<Capability>,
     pub(super) reason: String,
     pub(super) client: IpAddr,
+    /// Further grants for this address, all subscribed to, whose clock runs and whose approvals verified.
+    others: Vec<GrantId>,
+    window: Mutex<Window>,
+    /// Wakes the guard when the window became shorter.
+    shortened: Notify,
+}
+
+/// What a session uses of its grants, and until when all of these last.
+#[derive(Default)]
+struct Window {
+    uses: BTreeSet<(GrantId, Capability)>,
+    /// On the clock that counts since boot; `None` before the session has started.
+    until: Option<Duration>,
 }
 
 /// Why there is no permit.
@@ -81,8 +101,15 @@ impl Permit {
             let grants = state.grants_of(who.person()).filter(|grant| {
                 grant.facts.login == *login && grant.facts.target == *target && grant.is_live(now)
             });
-            grants.max_by_key(|grant| grant.usable_until()).cloned().ok_or(NoPermit::NoGrant)
+            let mut grants: Vec<access::Grant> = grants.cloned().collect();
+            grants.sort_by_key(|grant| std::cmp::Reverse(grant.usable_until()));
+            Ok(grants)
         })?;
+        let verified = verified(gate, found)?;
+        let (found, others) = verified.split_first().ok_or(NoPermit::NoGrant)?;
+        // The clock of one that starts with its first use starts with a session of its own.
+        let others: Vec<&access::Grant> = others.iter().filter(|grant| grant.facts.ends.is_some()).collect();
+        let all = || std::iter::once(found).chain(others.iter().copied());
         let subject = Arc::new(Subject {
             session: session.clone(),
             grant: found.facts.grant.clone(),
@@ -92,32 +119,50 @@ impl Permit {
             proof: who.proof(),
             login: login.clone(),
             target: target.clone(),
-            capabilities: found.facts.capabilities.clone(),
+            capabilities: all().flat_map(|grant| grant.facts.capabilities.iter().cloned()).collect(),
             reason: found.request.facts.reason.clone(),
             client,
+            others: others.iter().map(|grant| grant.facts.grant.clone()).collect(),
+            window: Mutex::default(),
+            shortened: Notify::new(),
         });
         let sentry =
             Sentry { gate: Arc::downgrade(gate), subject: Arc::clone(&subject), ending: ending.clone() };
-        let interest = Interest::in_topics([
+        let topics = [
             Topic::Session(session.clone()),
-            Topic::Grant(subject.grant.clone()),
             Topic::Person(subject.person.clone()),
             Topic::Target(subject.target.clone()),
-        ]);
+        ];
+        let grants = all().map(|grant| Topic::Grant(grant.facts.grant.clone()));
+        let interest = Interest::in_topics(topics.into_iter().chain(grants));
         let subscription = gate.store.changes().subscribe(interest, Arc::new(sentry));
-        check_approvals(gate, &found)?;
         subject
             .ask(gate, &Action::SessionOpen)
             .map_err(|no| NoPermit::Refused { reason: no.reason, words: no.words })?;
         Ok(Self { subject, _subscription: subscription })
     }
 
-    /// How long the right lasts from now, on the ledger's word; a right without an end lasts no time at all.
-    pub(super) fn lasts(&self, gate: &Gate) -> Duration {
-        let now = gate.clock.now();
-        let end =
-            gate.store.read(|state| state.grant(&self.subject.grant).and_then(|grant| grant.facts.ends));
-        end.and_then(|end| Duration::try_from(end.duration_since(now)).ok()).unwrap_or(Duration::ZERO)
+    /// The right's time runs from now on. A right without an end on the ledger lasts no time at all.
+    pub(super) fn begin(&self, gate: &Gate) {
+        let until = self.subject.end_of(gate, &self.subject.grant);
+        self.subject.window().until = Some(until);
+    }
+
+    /// Waits until the first of the session's grants is over. What it says about time comes from the ledger once and
+    /// is counted on the clock that nobody can set.
+    pub(super) async fn over(&self, gate: &Gate) {
+        loop {
+            let shortened = self.subject.shortened.notified();
+            let until = self.subject.window().until.unwrap_or_default();
+            let left = until.saturating_sub(gate.clock.since_boot());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = shortened => {}
+                () = tokio::time::sleep(left.min(NAP)) => {}
+            }
+        }
     }
 }
 
@@ -134,11 +179,61 @@ impl No {
 }
 
 impl Subject {
-    /// Asks whether `action` is allowed now: the ledger's state first, then policy. The one function used at the
-    /// start, for every channel, and on every change.
+    /// Asks whether `action` is allowed now: the ledger's state first, then policy. The one function used at the start
+    /// and for every channel. What the grant the session started under does not allow, another one may.
     pub(super) fn ask(&self, gate: &Gate, action: &Action) -> Result<String, No> {
+        let Action::Use(capability) = action else { return self.ask_under(gate, action, &self.grant) };
+        let first = self.take_up(gate, capability, &self.grant);
+        let others = self.others.iter();
+        first.or_else(|no| {
+            others.map(|grant| self.take_up(gate, capability, grant)).find_map(Result::ok).ok_or(no)
+        })
+    }
+
+    /// Asks again whether the session may go on with all that it does. Called on every change, and now and then for
+    /// what changes without an entry: the time of day.
+    pub(super) fn still(&self, gate: &Gate) -> Result<(), No> {
+        self.ask_under(gate, &Action::SessionOpen, &self.grant)?;
+        let uses = self.window().uses.clone();
+        for (grant, capability) in uses {
+            if grant != self.grant {
+                self.ask_under(gate, &Action::SessionOpen, &grant)?;
+            }
+            self.ask_under(gate, &Action::Use(capability), &grant)?;
+        }
+        Ok(())
+    }
+
+    /// Uses a grant for `capability`, when it allows that. Noted before it is asked: a revocation between the two then
+    /// ends the session instead of being missed.
+    fn take_up(&self, gate: &Gate, capability: &Capability, grant: &GrantId) -> Result<String, No> {
+        let entry = (grant.clone(), capability.clone());
+        let is_new = self.window().uses.insert(entry.clone());
+        let answer = self.ask_under(gate, &Action::Use(capability.clone()), grant);
+        let mut window = self.window();
+        match answer {
+            Ok(policies) if *grant == self.grant => Ok(policies),
+            Ok(policies) => {
+                let until = self.end_of(gate, grant);
+                window.until = window.until.map(|before| before.min(until));
+                self.shortened.notify_one();
+                Ok(format!("{policies}, under {grant}"))
+            }
+            Err(no) => {
+                if is_new {
+                    window.uses.remove(&entry);
+                }
+                Err(no)
+            }
+        }
+    }
+
+    fn ask_under(&self, gate: &Gate, action: &Action, grant: &GrantId) -> Result<String, No> {
+        if gate.store.changes().age() > gate.limits.lease {
+            return Err(No::new(EndReason::FeedStale));
+        }
         let now = gate.clock.now();
-        let (target, grant, principal) = gate.store.read(|state| self.facts(state, now))?;
+        let (target, grant, principal) = gate.store.read(|state| self.facts(state, grant, now))?;
         let question = Question {
             principal: &principal,
             action,
@@ -153,10 +248,23 @@ impl Subject {
         }
     }
 
+    /// When a grant ends, on the clock that counts since boot.
+    fn end_of(&self, gate: &Gate, grant: &GrantId) -> Duration {
+        let now = gate.clock.now();
+        let end = gate.store.read(|state| state.grant(grant).and_then(|grant| grant.facts.ends));
+        let left = end.and_then(|end| Duration::try_from(end.duration_since(now)).ok());
+        gate.clock.since_boot().saturating_add(left.unwrap_or(Duration::ZERO))
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn facts(
         &self,
         state: &State,
-        now: crate::model::Timestamp,
+        grant: &GrantId,
+        now: Timestamp,
     ) -> Result<(Target, policy::Grant, policy::Principal), No> {
         if let Some(reason) = state.session(&self.session).and_then(|session| session.ending) {
             return Err(No::new(reason));
@@ -167,7 +275,7 @@ impl Subject {
             return Err(No::new(EndReason::PersonRevoked));
         }
         let target = state.target(&self.target).ok_or_else(|| No::new(EndReason::TargetRevoked))?;
-        let grant = state.grant(&self.grant).ok_or_else(|| No::new(EndReason::GrantRevoked))?;
+        let grant = state.grant(grant).ok_or_else(|| No::new(EndReason::GrantRevoked))?;
         if !grant.is_live(now) {
             return Err(No::new(EndReason::GrantExpired));
         }
@@ -193,12 +301,41 @@ impl Subject {
     }
 }
 
+/// Those whose approvals verify. One that does not is never used and spoils none of the others.
+fn verified(gate: &Gate, grants: Vec<access::Grant>) -> Result<Vec<access::Grant>, NoPermit> {
+    let mut forged = None;
+    let mut verified = Vec::with_capacity(grants.len());
+    for grant in grants {
+        match check_approvals(gate, &grant) {
+            Ok(()) => verified.push(grant),
+            Err(words) => {
+                tracing::error!(%words, "a grant does not verify");
+                metrics::counter!("postern_grants_forged_total").increment(1);
+                forged = Some(words);
+            }
+        }
+    }
+    match forged {
+        Some(words) if verified.is_empty() => Err(NoPermit::Forged(words)),
+        _ => Ok(verified),
+    }
+}
+
 /// A row in a table is worth nothing: every approval behind a grant is verified again, here, where the session starts.
-fn check_approvals(gate: &Gate, grant: &access::Grant) -> Result<(), NoPermit> {
-    let forged = |words: &str| NoPermit::Forged(format!("grant {}: {words}", grant.facts.grant));
+fn check_approvals(gate: &Gate, grant: &access::Grant) -> Result<(), String> {
+    let forged = |words: &str| format!("grant {}: {words}", grant.facts.grant);
     let request = &grant.request;
-    if request.facts.hash() != request.hash || grant.facts.hash != request.hash {
+    let (asked, given) = (&request.facts, &grant.facts);
+    if asked.hash() != request.hash || given.hash != request.hash {
         return Err(forged("its request is not the one that was approved"));
+    }
+    let is_what_was_asked = given.person == asked.person
+        && given.login == asked.login
+        && given.target == asked.target
+        && given.capabilities == asked.capabilities
+        && given.duration_s <= asked.duration_s;
+    if !is_what_was_asked {
+        return Err(forged("it gives something else than was asked for"));
     }
     let mut approvers = BTreeSet::new();
     for approval in &request.approvals {
@@ -226,9 +363,12 @@ struct Sentry {
 
 impl Watcher for Sentry {
     fn changed(&self, _entry: &Arc<Entry>) {
+        if self.ending.ended().is_some() {
+            return;
+        }
         // A node that is gone has no sessions to end.
         let Some(gate) = self.gate.upgrade() else { return };
-        if let Err(no) = self.subject.ask(&gate, &Action::SessionOpen) {
+        if let Err(no) = self.subject.still(&gate) {
             self.ending.end(no.reason);
         }
     }

@@ -5,7 +5,7 @@
 //! is asked about here, against the same facts the permit was decided on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::adapter::Way;
@@ -17,6 +17,9 @@ use crate::recording::event::Body;
 use crate::recording::{Recorder, RecorderError};
 
 pub use crate::recording::Position;
+
+/// A client that leaves this soon after the target did leaves because of it.
+const BECAUSE_MS: u64 = 5_000;
 
 /// The session is over; why is already on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,8 @@ struct Shared {
     ending: Ending,
     way: Way,
     last_active_ms: AtomicU64,
-    target_left: AtomicBool,
+    /// When the target closed a connection, in milliseconds since boot; 0 when it has not.
+    target_left_ms: AtomicU64,
 }
 
 impl Tap {
@@ -48,9 +52,9 @@ impl Tap {
         way: Way,
     ) -> Self {
         let last_active_ms = AtomicU64::new(millis(&gate.clock));
-        let target_left = AtomicBool::new(false);
+        let target_left_ms = AtomicU64::new(0);
         Self {
-            shared: Arc::new(Shared { gate, subject, recorder, ending, way, last_active_ms, target_left }),
+            shared: Arc::new(Shared { gate, subject, recorder, ending, way, last_active_ms, target_left_ms }),
         }
     }
 
@@ -118,14 +122,15 @@ impl Tap {
         self.shared.ending.end(reason);
     }
 
-    /// Notes that the target closed its connection, which is then why the session ends.
+    /// Notes that the target closed a connection; a client that leaves soon after leaves because of that.
     pub fn target_left(&self) {
-        self.shared.target_left.store(true, Ordering::Relaxed);
+        self.shared.target_left_ms.store(millis(&self.shared.gate.clock).max(1), Ordering::Relaxed);
     }
 
-    /// Whether it was the target that left.
+    /// Whether it was the target that left, just now.
     pub(super) fn has_target_left(&self) -> bool {
-        self.shared.target_left.load(Ordering::Relaxed)
+        let at = self.shared.target_left_ms.load(Ordering::Relaxed);
+        at > 0 && millis(&self.shared.gate.clock).saturating_sub(at) < BECAUSE_MS
     }
 
     /// Time since anything was recorded.

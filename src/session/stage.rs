@@ -12,7 +12,6 @@ use super::permit::Permit;
 use super::registry::Entry;
 use super::relay::Tap;
 use crate::credential::Lease;
-use crate::model::Target;
 use crate::recording::Recorder;
 
 /// Permitted, recording, and with a credential; not connected.
@@ -20,7 +19,6 @@ pub struct Armed {
     pub(super) permit: Permit,
     pub(super) recorder: Arc<Recorder>,
     pub(super) lease: Arc<Lease>,
-    pub(super) target: Arc<Target>,
     pub(super) entry: Entry,
 }
 
@@ -32,13 +30,14 @@ pub struct Live {
 
 impl Armed {
     /// The way to the target, for as long as the session lasts.
-    pub(super) fn way(&self, ending: &Ending) -> Way {
-        Way::new(Arc::clone(&self.target), Arc::clone(&self.lease), ending.fuse().clone())
+    pub(super) fn way(&self, gate: &Arc<Gate>, ending: &Ending) -> Way {
+        let target = self.permit.subject.target.clone();
+        Way::new(gate.store.clone(), target, Arc::clone(&self.lease), ending.fuse().clone())
     }
 
     /// The target is connected with this session's credential: bytes may flow.
     pub(super) fn go_live(self, gate: &Arc<Gate>, ending: &Ending) -> Live {
-        let way = self.way(ending);
+        let way = self.way(gate, ending);
         let subject = Arc::clone(&self.permit.subject);
         let tap = Tap::new(Arc::clone(gate), subject, Arc::clone(&self.recorder), ending.clone(), way);
         Live { armed: self, tap }

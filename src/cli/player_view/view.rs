@@ -197,7 +197,7 @@ mod tests {
     fn player(output: &'static [u8]) -> Player {
         let event = |at, body| Ok::<_, ()>(Event { at, channel: 1, body });
         let events = [
-            event(0, Body::Terminal { columns: 30, rows: 6, term: "xterm".to_owned() }),
+            event(0, Body::Terminal { columns: 30, rows: 6, term: "xterm".to_owned(), modes: Vec::new() }),
             event(1, Body::Output { stream: Stream::Stdout, data: Bytes::from_static(output) }),
             event(3_725_000_000, Body::Exit { status: 0 }),
         ];

@@ -177,7 +177,7 @@ impl Encoder for Asciicast {
         }
         let is_ours = self.is_ours(event);
         match &event.body {
-            Body::Terminal { columns, rows, term } if is_ours && !self.is_begun => {
+            Body::Terminal { columns, rows, term, .. } if is_ours && !self.is_begun => {
                 self.terminal = Some((bounded(*columns), bounded(*rows), term.chars().take(64).collect()));
                 Ok(())
             }

@@ -20,7 +20,7 @@ fn output(at: u64, data: &'static [u8]) -> Read {
 }
 
 fn terminal(columns: u32, rows: u32) -> Read {
-    event(0, Body::Terminal { columns, rows, term: "xterm\u{1b}".to_owned() })
+    event(0, Body::Terminal { columns, rows, term: "xterm\u{1b}".to_owned(), modes: Vec::new() })
 }
 
 fn settings(format: Format) -> Settings {

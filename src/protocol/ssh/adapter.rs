@@ -16,10 +16,9 @@ use std::time::Duration;
 use russh::server::{self, RunningSession};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 use super::carrier::{Carried, CarriedStream, Front, Origin};
-use super::channel::Targets;
+use super::channel::{Targets, Tasks};
 use super::client_side::{ClientSide, Hangup, Mode};
 use super::login::{self, Answer, Knock, Porch};
 use super::offer;
@@ -71,7 +70,10 @@ impl Arrival {
     /// # Errors
     /// When the fuse has blown.
     pub fn hold_by(&self, fuse: &Fuse) -> Result<(), crate::net::Blown> {
-        fuse.hold(&*self.origin.socket)
+        match &self.stream {
+            Stream::Carried(stream) => fuse.hold_carrier(Arc::clone(&self.origin.socket), stream.leave()),
+            Stream::Direct(_) => fuse.hold_client(&*self.origin.socket),
+        }
     }
 }
 
@@ -80,6 +82,7 @@ pub struct SshAdapter {
     arrival: Option<Arrival>,
     front: Arc<dyn Front>,
     targets: Arc<Targets>,
+    tasks: Arc<Tasks>,
     porch: Option<Porch>,
     running: Option<RunningSession<ClientSide>>,
     place: Option<Place>,
@@ -93,6 +96,7 @@ impl SshAdapter {
             arrival: Some(arrival),
             front,
             targets: Arc::default(),
+            tasks: Arc::default(),
             porch: None,
             running: None,
             place: None,
@@ -117,7 +121,7 @@ impl SshAdapter {
             channels: HashMap::new(),
             openings: 0,
             refusals: 0,
-            tasks: JoinSet::new(),
+            tasks: Arc::clone(&self.tasks),
         };
         self.porch = Some(porch);
         self.place = arrival.place;
@@ -210,6 +214,8 @@ impl Adapter for SshAdapter {
 
     async fn relay(&mut self) -> EndReason {
         self.over().await;
+        // What the client sent before it left reaches the target, and how its transfers ended is recorded.
+        tokio::time::timeout(LAST_WORDS, self.tasks.finish()).await.ok();
         EndReason::ClientLeft
     }
 }

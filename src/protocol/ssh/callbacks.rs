@@ -180,13 +180,13 @@ impl Handler for ClientSide {
         term: &str,
         columns: u32,
         rows: u32,
-        width: u32,
-        height: u32,
+        _width: u32,
+        _height: u32,
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Hangup> {
         let term = if is_terminal_name(term) { term } else { "dumb" }.to_owned();
-        let request = Request::Terminal { term, columns, rows, width, height, modes: modes.to_vec() };
+        let request = Request::Terminal { term, columns, rows, modes: modes.to_vec() };
         self.pass(channel, request, session)
     }
 
@@ -243,13 +243,13 @@ impl Handler for ClientSide {
         channel: ChannelId,
         columns: u32,
         rows: u32,
-        width: u32,
-        height: u32,
+        _width: u32,
+        _height: u32,
         _session: &mut Session,
     ) -> Result<(), Hangup> {
         let (_, entry) = self.entry(channel)?;
         // Too many resizes waiting: one more is not worth keeping.
-        entry.inbound.request(Request::Resize { columns, rows, width, height });
+        entry.inbound.request(Request::Resize { columns, rows });
         Ok(())
     }
 
@@ -279,6 +279,7 @@ impl Handler for ClientSide {
     async fn agent_request(&mut self, channel: ChannelId, _session: &mut Session) -> Result<bool, Hangup> {
         let (tap, entry) = self.entry(channel)?;
         tap.refused(entry.number, "agent forwarding", "not offered through this gate");
+        self.count_refusal()?;
         Ok(false)
     }
 
@@ -291,6 +292,7 @@ impl Handler for ClientSide {
         if let Mode::Session(tap) = &self.mode {
             let shown: String = address.chars().take(255).collect();
             tap.refused(0, &format!("remote forward {shown:?}:{port}"), "not offered through this gate");
+            self.count_refusal()?;
         }
         Ok(false)
     }
@@ -302,6 +304,7 @@ impl Handler for ClientSide {
     ) -> Result<bool, Hangup> {
         if let Mode::Session(tap) = &self.mode {
             tap.refused(0, "remote socket forward", "not offered through this gate");
+            self.count_refusal()?;
         }
         Ok(false)
     }

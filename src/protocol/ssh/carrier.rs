@@ -3,7 +3,8 @@
 //! certificate, and everything inside is a session like any other.
 //!
 //! A carried session's fuse holds the carrier's socket, because only a reset of the real connection throws away what
-//! is still under way to a client that has stopped reading. Other sessions on the same carrier end with it.
+//! is still under way to a client that has stopped reading. When a right ends, other sessions on the same carrier end
+//! with it; a session that merely comes to its end leaves the carrier to them.
 
 use std::future::Future;
 use std::io;
@@ -98,6 +99,14 @@ pub(super) fn open(
         client.close().await.ok();
     };
     (Box::new(Carried { stream, target, origin }), inbound, pump)
+}
+
+impl CarriedStream {
+    /// Ends the stream for whoever reads it, from anywhere and without waiting.
+    pub(super) fn leave(&self) -> impl Fn() + Send + Sync + 'static {
+        let inbound = Arc::clone(&self.inbound);
+        move || inbound.discard()
+    }
 }
 
 impl AsyncRead for CarriedStream {

@@ -1,25 +1,24 @@
 //! One channel of a session: a target connection of its own and two pumps that never wait for each other.
 //!
 //! Input: the client's loop pushes to [`Inbound`]; `submit` seals what has gathered and hands it to the recorder;
-//! `forward` waits until it is durable and writes it to the target. Output: what has arrived from the target is sealed,
-//! written to the journal, then sent to the client. The target's loop may park on a client that does not read, which
+//! `forward` waits until it is durable and writes it to the target. Output is in `output.rs`. The target's loop may park on a client that does not read, which
 //! is true back-pressure and stops nobody else; the client's loop never parks. The channel's read half is dropped
 //! before the channel is confirmed, because the library would otherwise feed it inside the client's loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
 use russh::server::{ChannelOpenHandle, Handle, Msg};
-use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, client};
+use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf, client};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::inbound::{BATCH, Inbound, Item, Request};
+use super::inbound::{Inbound, Item, Request};
 use super::observe::Observer;
+use super::output::output;
 use super::target_side::TargetConnection;
-use crate::recording::event::{Body, Direction, Stream};
+use crate::recording::event::{Body, Direction};
 use crate::session::adapter::{ConnectError, Over, Tap, Way};
 use crate::session::relay::Position;
 
@@ -27,10 +26,6 @@ use crate::session::relay::Position;
 const IN_FLIGHT: usize = 8;
 /// How long a target may take to close a channel that the client has closed.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-/// SSH's number for standard error (RFC 4254 section 5.2).
-const STDERR: u32 = 1;
-/// What OpenSSH exits with when it could not do what was asked.
-const COULD_NOT: u32 = 255;
 
 /// What a channel is for.
 pub(super) enum Kind {
@@ -63,10 +58,42 @@ impl Targets {
 
     async fn next(&self, way: &Way) -> Result<TargetConnection, ConnectError> {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match first {
+        match first.filter(TargetConnection::is_open) {
             Some(connection) => Ok(connection),
             None => TargetConnection::open(way).await,
         }
+    }
+}
+
+/// The tasks of one connection's channels. They belong to the adapter, so that a client that is gone does not take them
+/// with it before they have recorded how its transfers ended.
+#[derive(Default)]
+pub(super) struct Tasks {
+    running: Mutex<JoinSet<()>>,
+}
+
+impl Tasks {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut running = self.running();
+        while running.try_join_next().is_some() {}
+        running.spawn(task);
+    }
+
+    /// How many run.
+    pub(super) fn count(&self) -> usize {
+        let mut running = self.running();
+        while running.try_join_next().is_some() {}
+        running.len()
+    }
+
+    /// Waits for those that run. Dropping the future ends them.
+    pub(super) async fn finish(&self) {
+        let mut running = std::mem::take(&mut *self.running());
+        while running.join_next().await.is_some() {}
+    }
+
+    fn running(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +101,7 @@ impl Targets {
 pub(super) async fn serve(opening: Opening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
     run(&opening, channel, reply).await;
     // From here on the channel no longer counts, whether or not the client ever says that it has closed its side.
-    opening.inbound.close();
+    opening.inbound.discard();
 }
 
 async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle) {
@@ -132,13 +159,22 @@ async fn pump(opening: &Opening, target: TargetChannel, client: &ChannelWriteHal
             to_target.close().await.ok();
             tokio::time::timeout(LAST_WORDS, output).await.unwrap_or(Ok(()))?;
         }
+        () = overdue(&opening.inbound) => {
+            to_target.close().await.ok();
+        }
     }
     let left = lock(&observer).finish();
     opening.tap.submit(opening.number, left.into_iter().chain([Body::ChannelClosed]).collect())?;
     Ok(())
 }
 
-fn lock(observer: &Mutex<Observer>) -> std::sync::MutexGuard<'_, Observer> {
+/// The client has closed the channel, and the target has neither taken what was sent nor gone for too long.
+async fn overdue(inbound: &Inbound) {
+    inbound.closed().await;
+    tokio::time::sleep(LAST_WORDS * 2).await;
+}
+
+pub(super) fn lock(observer: &Mutex<Observer>) -> MutexGuard<'_, Observer> {
     observer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -191,16 +227,19 @@ fn request_event(request: &Request, observer: &Mutex<Observer>) -> Body {
             lock(observer).exec(command);
             Body::Exec { command: command.clone() }
         }
-        Request::Resize { columns, rows, .. } => Body::Resize { columns: *columns, rows: *rows },
+        Request::Resize { columns, rows } => Body::Resize { columns: *columns, rows: *rows },
         Request::Sftp => {
             lock(observer).sftp();
             Body::Subsystem { name: "sftp".to_owned() }
         }
         Request::Shell => Body::Shell,
         Request::Signal(signal) => Body::Signal { name: signal.name().to_owned() },
-        Request::Terminal { term, columns, rows, .. } => {
-            Body::Terminal { columns: *columns, rows: *rows, term: term.clone() }
-        }
+        Request::Terminal { term, columns, rows, modes } => Body::Terminal {
+            columns: *columns,
+            rows: *rows,
+            term: term.clone(),
+            modes: modes.iter().map(|(mode, value)| (*mode as u8, *value)).collect(),
+        },
     }
 }
 
@@ -219,7 +258,7 @@ async fn forward(
             };
             if sent.is_err() {
                 // The target is gone; its own pump says so.
-                opening.inbound.close();
+                opening.inbound.discard();
                 return Ok(());
             }
         }
@@ -231,119 +270,12 @@ async fn send_request(request: &Request, target: &ChannelWriteHalf<client::Msg>)
     match request {
         Request::Environment { name, value } => target.set_env(false, name.as_str(), value.as_str()).await,
         Request::Exec { command } => target.exec(true, command.to_vec()).await,
-        Request::Resize { columns, rows, width, height } => {
-            target.window_change(*columns, *rows, *width, *height).await
-        }
+        Request::Resize { columns, rows } => target.window_change(*columns, *rows, 0, 0).await,
         Request::Sftp => target.request_subsystem(true, "sftp").await,
         Request::Shell => target.request_shell(true).await,
         Request::Signal(signal) => target.signal(signal.to_ssh()).await,
-        Request::Terminal { term, columns, rows, width, height, modes } => {
-            target.request_pty(false, term, *columns, *rows, *width, *height, modes).await
+        Request::Terminal { term, columns, rows, modes } => {
+            target.request_pty(false, term, *columns, *rows, 0, 0, modes).await
         }
-    }
-}
-
-async fn output(
-    opening: &Opening,
-    target: &mut ChannelReadHalf,
-    client: &ChannelWriteHalf<Msg>,
-    observer: &Mutex<Observer>,
-) -> Result<(), Over> {
-    let mut is_closed = false;
-    while let Some(first) = target.wait().await {
-        let mut batch = vec![first];
-        let mut bytes = batch.iter().map(size).sum::<usize>();
-        while bytes < BATCH
-            && let Some(Some(next)) = target.wait().now_or_never()
-        {
-            bytes += size(&next);
-            batch.push(next);
-        }
-        let events: Vec<Body> = batch.iter().flat_map(|message| output_events(message, observer)).collect();
-        if !events.is_empty() {
-            let position = opening.tap.submit(opening.number, events)?;
-            opening.tap.written(position).await?;
-        }
-        for message in batch {
-            is_closed |= matches!(message, ChannelMsg::Close);
-            if deliver(opening, message, client).await.is_err() {
-                // The client is gone or has closed the channel.
-                return Ok(());
-            }
-        }
-    }
-    if !is_closed {
-        opening.tap.target_left();
-        let words = Bytes::from_static(b"postern: the target closed the connection\r\n");
-        client.extended_data_bytes(STDERR, words).await.ok();
-    }
-    Ok(())
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library's other messages carry nothing of the session's"
-)]
-fn size(message: &ChannelMsg) -> usize {
-    match message {
-        ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. } => data.len(),
-        _ => 0,
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library's other messages carry nothing of the session's"
-)]
-fn output_events(message: &ChannelMsg, observer: &Mutex<Observer>) -> Vec<Body> {
-    match message {
-        ChannelMsg::Data { data } => {
-            let files = lock(observer).output(data);
-            [Body::Output { stream: Stream::Stdout, data: data.clone() }].into_iter().chain(files).collect()
-        }
-        ChannelMsg::ExtendedData { data, .. } => {
-            vec![Body::Output { stream: Stream::Stderr, data: data.clone() }]
-        }
-        ChannelMsg::Eof => vec![Body::Closed { direction: Direction::Output }],
-        ChannelMsg::ExitStatus { exit_status } => vec![Body::Exit { status: *exit_status }],
-        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => vec![Body::ExitSignal {
-            name: super::inbound::Signal::new(signal_name).name().to_owned(),
-            core_dumped: *core_dumped,
-            message: error_message.chars().take(1024).collect(),
-        }],
-        ChannelMsg::Failure => vec![Body::Refused {
-            what: "the request that starts this channel".to_owned(),
-            why: "the target refused it".to_owned(),
-        }],
-        _ => Vec::new(),
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library's other messages carry nothing of the session's"
-)]
-async fn deliver(
-    opening: &Opening,
-    message: ChannelMsg,
-    client: &ChannelWriteHalf<Msg>,
-) -> Result<(), russh::Error> {
-    match message {
-        ChannelMsg::Data { data } => client.data_bytes(data).await,
-        ChannelMsg::ExtendedData { data, ext } => client.extended_data_bytes(ext, data).await,
-        ChannelMsg::Eof => client.eof().await,
-        ChannelMsg::ExitStatus { exit_status } => client.exit_status(exit_status).await,
-        ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => opening
-            .handle
-            .exit_signal_request(client.id(), signal_name, core_dumped, error_message, lang_tag)
-            .await
-            .map_err(|()| russh::Error::SendError),
-        ChannelMsg::Failure => {
-            let words = Bytes::from_static(b"postern: the target refused the request\r\n");
-            client.extended_data_bytes(STDERR, words).await?;
-            client.exit_status(COULD_NOT).await?;
-            client.close().await
-        }
-        _ => Ok(()),
     }
 }

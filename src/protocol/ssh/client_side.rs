@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, Session};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
-use tokio::task::JoinSet;
 
 use super::carrier::{self, Front};
-use super::channel::{self, Kind, Opening, Targets};
+use super::channel::{self, Kind, Opening, Targets, Tasks};
 use super::inbound::{Inbound, Request};
 use super::login::{Doorbell, Wanted, wanted};
 use crate::model::{Action, Capability, EndReason, TargetName};
@@ -41,7 +40,7 @@ pub(super) struct ClientSide {
     pub(super) channels: HashMap<ChannelId, Entry>,
     pub(super) openings: u32,
     pub(super) refusals: u32,
-    pub(super) tasks: JoinSet<()>,
+    pub(super) tasks: Arc<Tasks>,
 }
 
 /// What may be asked of this connection.
@@ -147,6 +146,7 @@ impl ClientSide {
     ) -> Result<(), Hangup> {
         let (tap, entry) = self.entry(id)?;
         tap.refused(entry.number, what, why);
+        self.count_refusal()?;
         answer(false, id, session)
     }
 
@@ -156,15 +156,24 @@ impl ClientSide {
             self.channels.retain(|_, entry| !entry.inbound.is_closed());
         }
         let open = self.channels.values().filter(|entry| !entry.inbound.is_closed()).count();
-        open < CHANNELS && self.refusals <= REFUSALS
+        open < CHANNELS && self.tasks.count() < CHANNELS * 2
+    }
+
+    /// Counts a refusal: each is recorded, and a client that does nothing else is hung up on.
+    pub(super) fn count_refusal(&mut self) -> Result<(), Hangup> {
+        self.refusals += 1;
+        if self.refusals <= REFUSALS {
+            return Ok(());
+        }
+        if let Mode::Session(tap) = &self.mode {
+            tap.end(EndReason::ProtocolViolated);
+        }
+        Err(Hangup::Violated)
     }
 
     /// Refuses a channel that is not a session or a granted forward.
     pub(super) async fn turn_away(&mut self, what: &str, reply: ChannelOpenHandle) -> Result<(), Hangup> {
-        self.refusals += 1;
-        if self.refusals > REFUSALS {
-            return Err(Hangup::Violated);
-        }
+        self.count_refusal()?;
         if let Mode::Session(tap) = &self.mode {
             tap.refused(0, what, "not offered through this gate");
         }
@@ -182,8 +191,9 @@ impl ClientSide {
         self.openings += 1;
         let has_place = self.has_place();
         let Mode::Session(tap) = &self.mode else { return Err(Hangup::Violated) };
+        let tap = Tap::clone(tap);
         if !has_place {
-            self.refusals += 1;
+            self.count_refusal()?;
             tap.refused(0, "channel", "too many channels are open");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
@@ -191,7 +201,7 @@ impl ClientSide {
         if let Kind::Forward { host, port, .. } = &kind {
             let wants = Capability::Forward { host: host.to_ascii_lowercase(), port: *port };
             if !tap.allows(0, &Action::Use(wants)) {
-                self.refusals += 1;
+                self.count_refusal()?;
                 reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
                 return Ok(());
             }
@@ -204,19 +214,12 @@ impl ClientSide {
             inbound: Arc::clone(&inbound),
             confirmed: Arc::clone(&confirmed),
             environment: Environment::default(),
-            is_started: false,
+            // Nothing is started on a forward: it carries bytes and no requests.
+            is_started: matches!(kind, Kind::Forward { .. }),
         };
         self.channels.insert(channel.id(), entry);
-        let opening = Opening {
-            tap: (**tap).clone(),
-            number,
-            kind,
-            inbound,
-            confirmed,
-            targets: Arc::clone(&self.targets),
-            handle,
-        };
-        while self.tasks.try_join_next().is_some() {}
+        let opening =
+            Opening { tap, number, kind, inbound, confirmed, targets: Arc::clone(&self.targets), handle };
         self.tasks.spawn(channel::serve(opening, channel, reply));
         Ok(())
     }
@@ -231,10 +234,7 @@ impl ClientSide {
         self.openings += 1;
         let target = host.parse::<TargetName>().ok().filter(|target| self.front.knows_target(target));
         let (Some(target), true) = (target, self.has_place()) else {
-            self.refusals += 1;
-            if self.refusals > REFUSALS {
-                return Err(Hangup::Violated);
-            }
+            self.count_refusal()?;
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
@@ -253,7 +253,6 @@ impl ClientSide {
             is_started: true,
         };
         self.channels.insert(id, entry);
-        while self.tasks.try_join_next().is_some() {}
         self.tasks.spawn(pump);
         reply.accept().await;
         Ok(())

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use russh::Sig;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::net::{Held, Pressure};
 
@@ -35,11 +36,11 @@ pub(super) enum Item {
 pub(super) enum Request {
     Environment { name: String, value: String },
     Exec { command: Bytes },
-    Resize { columns: u32, rows: u32, width: u32, height: u32 },
+    Resize { columns: u32, rows: u32 },
     Sftp,
     Shell,
     Signal(Signal),
-    Terminal { term: String, columns: u32, rows: u32, width: u32, height: u32, modes: Vec<(russh::Pty, u32)> },
+    Terminal { term: String, columns: u32, rows: u32, modes: Vec<(russh::Pty, u32)> },
 }
 
 /// A signal's name, comparable.
@@ -84,6 +85,7 @@ pub(super) struct Inbound {
     pressure: Pressure,
     waiting: Mutex<Waiting>,
     wake: Notify,
+    closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +104,7 @@ enum Slot {
 
 impl Inbound {
     pub(super) fn new(pressure: Pressure) -> Self {
-        Self { pressure, waiting: Mutex::default(), wake: Notify::new() }
+        Self { pressure, waiting: Mutex::default(), wake: Notify::new(), closed: CancellationToken::new() }
     }
 
     /// Adds bytes. Never waits.
@@ -146,12 +148,25 @@ impl Inbound {
         self.wake.notify_one();
     }
 
-    /// The channel is gone: what waits is dropped, and [`Self::take`] ends.
+    /// The client has closed the channel: nothing more comes, and what waits is still for the target.
     pub(super) fn close(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        self.closed.cancel();
+        self.wake.notify_one();
+    }
+
+    /// Resolves when the channel is closed, if it ever is.
+    pub(super) async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// The channel is gone: what waits is dropped, and [`Self::take`] ends.
+    pub(super) fn discard(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.is_closed = true;
         waiting.items.clear();
         drop(waiting);
+        self.closed.cancel();
         self.wake.notify_one();
     }
 
@@ -160,7 +175,7 @@ impl Inbound {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_closed
     }
 
-    /// Everything waiting, up to [`BATCH`] bytes; empty when the channel is gone. One reader only.
+    /// Everything waiting, up to [`BATCH`] bytes; empty when nothing waits and nothing more comes. One reader only.
     pub(super) async fn take(&self) -> Vec<Item> {
         loop {
             if let Some(items) = self.try_take() {
@@ -172,9 +187,7 @@ impl Inbound {
 
     fn try_take(&self) -> Option<Vec<Item>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.is_closed {
-            return Some(Vec::new());
-        }
+        let is_closed = waiting.is_closed;
         let mut items = Vec::new();
         let mut bytes = 0;
         while let Some(next) = waiting.items.front() {
@@ -194,7 +207,7 @@ impl Inbound {
                 None => break,
             }
         }
-        (!items.is_empty()).then_some(items)
+        (is_closed || !items.is_empty()).then_some(items)
     }
 }
 
@@ -218,10 +231,17 @@ mod tests {
         assert!(matches!(&second[..], [Item::Data(big, _), Item::Eof] if big.len() == BATCH));
         drop((first, second));
         assert_eq!(pressure.waiting(), 0);
-        queue.push(b"c");
+        queue.push(b"last words");
         queue.close();
         queue.push(b"too late");
+        let last = queue.take().await;
+        assert!(matches!(&last[..], [Item::Data(words, _)] if words == "last words"));
+        drop(last);
         assert!(queue.take().await.is_empty());
+        let gone = Inbound::new(pressure.clone());
+        gone.push(b"c");
+        gone.discard();
+        assert!(gone.take().await.is_empty());
         assert_eq!(pressure.waiting(), 0);
     }
 }

@@ -23,6 +23,7 @@ mod inbound;
 mod login;
 mod observe;
 mod offer;
+mod output;
 mod target_side;
 
 pub use adapter::{Arrival, SshAdapter};

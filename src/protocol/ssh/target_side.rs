@@ -30,9 +30,10 @@ pub(super) struct TargetConnection {
 impl TargetConnection {
     /// Dials the target, checks that it is itself, and logs in.
     pub(super) async fn open(way: &Way) -> Result<Self, ConnectError> {
-        let socket = way.dial().await?;
+        let target = way.target()?;
+        let socket = way.dial(&target).await?;
         let credential = way.credential(&socket)?;
-        Self::log_in(way.target(), way.login(), socket, credential).await
+        Self::log_in(&target, way.login(), socket, credential).await
     }
 
     /// Checks that the target is itself and logs in, within [`DEADLINE`].
@@ -66,6 +67,11 @@ impl TargetConnection {
         tokio::time::timeout(DEADLINE, opening)
             .await
             .map_err(|_| ConnectError::Wire(format!("no answer within {} s", DEADLINE.as_secs())))?
+    }
+
+    /// Whether the target has not hung up.
+    pub(super) fn is_open(&self) -> bool {
+        !self.handle.is_closed()
     }
 
     /// Opens a session channel.

@@ -109,7 +109,11 @@ pub(in crate::recording) struct Track {
     fatal: OnceLock<RecorderError>,
     /// Set when the recording's own file must not be touched any more.
     file_failure: OnceLock<RecorderError>,
-    changed: Notify,
+    /// Woken for each of these alone: most who wait for one thing have no use for the others.
+    now_written: Notify,
+    now_durable: Notify,
+    now_stored: Notify,
+    now_failed: Notify,
 }
 
 /// Pending bytes of one recording at which its file is filled at once instead of within a second.
@@ -141,7 +145,10 @@ impl Track {
             failure: OnceLock::new(),
             fatal: OnceLock::new(),
             file_failure: OnceLock::new(),
-            changed: Notify::new(),
+            now_written: Notify::new(),
+            now_durable: Notify::new(),
+            now_stored: Notify::new(),
+            now_failed: Notify::new(),
         }
     }
 
@@ -182,7 +189,7 @@ impl Track {
         self.written.store(from + more as u64, Ordering::Release);
         drop(progress);
         if more > 0 {
-            self.changed.notify_waiters();
+            self.now_written.notify_waiters();
         }
     }
 
@@ -211,7 +218,7 @@ impl Track {
         let has_advanced = progress.base > before;
         drop(progress);
         if has_advanced {
-            self.changed.notify_waiters();
+            self.now_durable.notify_waiters();
         }
         queued
     }
@@ -246,7 +253,7 @@ impl Track {
         drop(progress);
         self.is_stalled.store(true, Ordering::Release);
         self.fail(RecorderError::DiskFull);
-        self.changed.notify_waiters();
+        self.now_stored.notify_waiters();
     }
 
     /// Notes that pieces are in the file and not synced; answers with how much is not, and how to queue what is left.
@@ -285,21 +292,21 @@ impl Track {
 
     pub(super) fn mark_stored(&self) {
         self.is_stored.store(true, Ordering::Release);
-        self.changed.notify_waiters();
+        self.now_stored.notify_waiters();
     }
 
     /// Fails the recording; the first reason of its gravity stays.
     pub(in crate::recording) fn fail(&self, error: RecorderError) {
         let slot = if error.prevents_the_end() { &self.fatal } else { &self.failure };
         if slot.set(error).is_ok() {
-            self.changed.notify_waiters();
+            self.now_failed.notify_waiters();
         }
     }
 
     /// Fails the recording because its own file failed. What the journal acknowledged is still safe there.
     pub(super) fn fail_file(&self, error: &std::io::Error) {
         if self.file_failure.set(RecorderError::FileFailed(error.to_string())).is_ok() {
-            self.changed.notify_waiters();
+            self.now_failed.notify_waiters();
         }
     }
 
@@ -327,43 +334,55 @@ impl Track {
         position: u64,
         stage: Stage,
     ) -> Result<(), RecorderError> {
-        self.wait(|| match stage {
-            Stage::Submitted => true,
-            Stage::Written => self.written.load(Ordering::Acquire) > position,
-            Stage::Durable => self.durable.load(Ordering::Acquire) > position,
-        })
-        .await
+        match stage {
+            Stage::Submitted => Ok(()),
+            Stage::Written => {
+                self.wait(&self.now_written, || self.written.load(Ordering::Acquire) > position).await
+            }
+            Stage::Durable => {
+                self.wait(&self.now_durable, || self.durable.load(Ordering::Acquire) > position).await
+            }
+        }
     }
 
     /// Waits until the recording is whole at its final name, or that must wait for room on the disk: whoever has it
     /// durable in the journal need not wait for that.
     pub(in crate::recording) async fn stored(&self) -> Result<(), RecorderError> {
-        self.wait(|| self.is_stored.load(Ordering::Acquire) || self.is_stalled.load(Ordering::Acquire)).await
+        let is_there = || self.is_stored.load(Ordering::Acquire) || self.is_stalled.load(Ordering::Acquire);
+        self.wait(&self.now_stored, is_there).await
     }
 
     /// Resolves when the recording has failed.
     pub(in crate::recording) async fn failed(&self) -> RecorderError {
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
+            let mut failed = std::pin::pin!(self.now_failed.notified());
+            failed.as_mut().enable();
             if let Some(error) = self.failure() {
                 return error.clone();
             }
-            changed.await;
+            failed.await;
         }
     }
 
-    async fn wait(&self, is_there: impl Fn() -> bool) -> Result<(), RecorderError> {
+    async fn wait(&self, progress: &Notify, is_there: impl Fn() -> bool) -> Result<(), RecorderError> {
+        if is_there() {
+            return Ok(());
+        }
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            changed.as_mut().enable();
+            let mut moved = std::pin::pin!(progress.notified());
+            let mut failed = std::pin::pin!(self.now_failed.notified());
+            moved.as_mut().enable();
+            failed.as_mut().enable();
             if is_there() {
                 return Ok(());
             }
             if let Some(error) = self.failure().filter(|error| error.prevents_the_end()) {
                 return Err(error.clone());
             }
-            changed.await;
+            tokio::select! {
+                () = moved => {}
+                () = failed => {}
+            }
         }
     }
 
