@@ -197,6 +197,25 @@ impl Config {
         Ok(config)
     }
 
+    /// The sections in which `later` says something else that only a restart puts in force.
+    #[must_use]
+    pub fn waits_for_restart(&self, later: &Self) -> Vec<&'static str> {
+        let counts = |limits: &Limits| {
+            (limits.drain, limits.before_login, limits.before_login_per_source, limits.connections)
+        };
+        [
+            ("[node]", self.node != later.node),
+            ("[ssh]", self.ssh != later.ssh),
+            ("[api]", self.api != later.api),
+            ("[metrics]", self.metrics != later.metrics),
+            ("[recording]", self.recording != later.recording),
+            ("[limits] drain, before_login…, connections", counts(&self.limits) != counts(&later.limits)),
+        ]
+        .into_iter()
+        .filter_map(|(section, differs)| differs.then_some(section))
+        .collect()
+    }
+
     fn check(&self) -> Result<(), String> {
         let name = &self.node.name;
         let is_name = (1..=63).contains(&name.len())

@@ -115,11 +115,15 @@ pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
 }
 
 pub(super) async fn reload(call: Call) -> Result<Reply, ApiError> {
-    let loaded = call.gate.parts.policy.reload();
-    let hash = loaded.map_err(|e| {
+    let policy = &call.gate.parts.policy;
+    let replaced = policy.reload().map_err(|e| {
         ApiError::conflict("policy_refused", e.to_string()).hint("the policies in force before stay in force")
     })?;
-    call.submit(Command::LoadPolicy { hash: hash.clone() }).await?;
+    let hash = replaced.hash.clone();
+    if let Err(error) = call.submit(Command::LoadPolicy { hash: hash.clone() }).await {
+        policy.put_back(replaced);
+        return Err(error);
+    }
     Reply::json(&Loaded { hash })
 }
 

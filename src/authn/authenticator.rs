@@ -5,20 +5,20 @@
 //! (signing in to the API), the signature is verified here.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use russh::keys::{Certificate, PublicKey};
 
 use super::approval::{self, ApprovalFault, ApprovalProof};
 use super::challenge::Challenges;
 use super::directory::Directory;
-use super::evidence::{Authenticated, Rejected};
+use super::evidence::{Authenticated, Certified, Rejected};
 use super::ssh_certificate::Authorities;
 use super::sshsig::SignatureFault;
-use super::tokens::Tokens;
+use super::tokens::{TokenFault, Tokens};
 use super::{ssh_certificate, ssh_key, sshsig};
 use crate::ledger::entry::Approval;
-use crate::model::{Clock, Proof};
+use crate::model::{Clock, Identity, Proof};
 
 /// The SSHSIG namespace of signing in.
 pub const SIGN_IN_NAMESPACE: &str = "sign-in@postern";
@@ -48,7 +48,7 @@ pub struct SignIn<'a> {
 #[derive(Clone)]
 pub struct Authenticator {
     directory: Arc<dyn Directory>,
-    authorities: Arc<Authorities>,
+    authorities: Arc<RwLock<Arc<Authorities>>>,
     clock: Clock,
 }
 
@@ -56,7 +56,23 @@ impl Authenticator {
     /// An authenticator over a directory and the user CAs the configuration names.
     #[must_use]
     pub fn new(directory: Arc<dyn Directory>, authorities: Authorities, clock: Clock) -> Self {
-        Self { directory, authorities: Arc::new(authorities), clock }
+        Self { directory, authorities: Arc::new(RwLock::new(Arc::new(authorities))), clock }
+    }
+
+    /// Puts other user CAs, and what is revoked of them, in force. The caller re-asks every live session.
+    pub fn replace_authorities(&self, authorities: Authorities) {
+        let mut in_force = self.authorities.write().unwrap_or_else(PoisonError::into_inner);
+        *in_force = Arc::new(authorities.remembering(&in_force));
+    }
+
+    /// Whether what proved an identity has not been taken back since. Whose it is, is the directory's affair.
+    #[must_use]
+    pub fn still_trusts(&self, identity: &Identity, certified: Option<Certified>) -> bool {
+        certified.is_none_or(|certified| self.authorities().still_trusts(identity, certified))
+    }
+
+    fn authorities(&self) -> Arc<Authorities> {
+        Arc::clone(&self.authorities.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether a key belongs to anybody; proves nothing and admits nobody. Lets an SSH server ask for a signature.
@@ -72,7 +88,7 @@ impl Authenticator {
     /// Whether certificates of any user CA are accepted. An SSH client that offers one is only seen to offer its key.
     #[must_use]
     pub fn takes_certificates(&self) -> bool {
-        !self.authorities.is_empty()
+        !self.authorities().is_empty()
     }
 
     /// The person whose key it is. The caller has proof that the client holds the key.
@@ -96,13 +112,14 @@ impl Authenticator {
         cert: &Certificate,
         from: Option<IpAddr>,
     ) -> Result<Authenticated, Rejected> {
-        let checked = ssh_certificate::check(cert, &self.authorities, from, self.clock.now())?;
+        let authorities = self.authorities();
+        let checked = ssh_certificate::check(cert, &authorities, from, self.clock.now())?;
         let identity = checked.identity();
         let known =
             self.directory.holder_of(&identity).ok_or(Rejected::Unknown { identity: identity.clone() })?;
         checked.names(&known.name)?;
-        self.authorities.remember(cert, &checked)?;
-        Authenticated::admit(known, identity, Proof::SshCertificate, Some(checked.until()))
+        authorities.remember(cert, &checked)?;
+        Authenticated::admit(known, identity, Proof::SshCertificate, Some(checked.certified()))
     }
 
     /// The person who signed a challenge. Uses the nonce up once the signature fits.
@@ -135,7 +152,12 @@ impl Authenticator {
     /// # Errors
     /// When the token is not alive, or its person is unlinked or disabled.
     pub fn by_token(&self, token: &str, tokens: &Tokens) -> Result<Authenticated, Rejected> {
-        tokens.redeem(token, &*self.directory)
+        let who = tokens.redeem(token, &*self.directory)?;
+        if !self.still_trusts(who.identity(), who.certified()) {
+            tokens.take_back(token);
+            return Err(TokenFault::Unknown.into());
+        }
+        Ok(who)
     }
 
     /// Verifies the signature of an approval against the keys enrolled for its approver.

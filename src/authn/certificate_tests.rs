@@ -101,7 +101,7 @@ fn the_control_is_accepted_and_says_who() {
     let who = authn.by_ssh_certificate(&certify(&Spec::default()), office()).unwrap();
     assert_eq!((who.name().as_str(), who.proof()), ("erin", Proof::SshCertificate));
     assert_eq!(who.identity().to_string(), "ssh-ca:corp erin@corp");
-    assert_eq!(who.until().unwrap().as_second(), i64::try_from(NOW + 3600).unwrap());
+    assert_eq!(who.certified().unwrap().until.as_second(), i64::try_from(NOW + 3600).unwrap());
 }
 
 #[test]

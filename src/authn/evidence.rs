@@ -20,7 +20,16 @@ pub struct Authenticated {
     known: Known,
     identity: Identity,
     proof: Proof,
-    until: Option<Timestamp>,
+    certified: Option<Certified>,
+}
+
+/// What a certificate said beside who it is for: needed to know later whether it still holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certified {
+    /// When it ends.
+    pub until: Timestamp,
+    /// Its serial number.
+    pub serial: u64,
 }
 
 impl Authenticated {
@@ -29,12 +38,12 @@ impl Authenticated {
         known: Known,
         identity: Identity,
         proof: Proof,
-        until: Option<Timestamp>,
+        certified: Option<Certified>,
     ) -> Result<Self, Rejected> {
         if !known.enabled {
             return Err(Rejected::Disabled { name: known.name });
         }
-        Ok(Self { known, identity, proof, until })
+        Ok(Self { known, identity, proof, certified })
     }
 
     /// The person's id.
@@ -73,10 +82,10 @@ impl Authenticated {
         self.proof
     }
 
-    /// When the evidence itself ends (a certificate's window), where it does.
+    /// The certificate behind it, where there was one.
     #[must_use]
-    pub const fn until(&self) -> Option<Timestamp> {
-        self.until
+    pub const fn certified(&self) -> Option<Certified> {
+        self.certified
     }
 }
 

@@ -26,7 +26,7 @@ pub use approval::{ApprovalFault, ApprovalProof};
 pub use authenticator::{Authenticator, SIGN_IN_NAMESPACE, SignIn, sign_in_message};
 pub use challenge::Challenges;
 pub use directory::{Directory, Known};
-pub use evidence::{Authenticated, Rejected};
+pub use evidence::{Authenticated, Certified, Rejected};
 pub use ssh_certificate::{Authorities, AuthorityFault, CertificateFault, UserCa};
 pub use ssh_key::{KeyFault, parse_public_key};
 pub use sshsig::{SignatureFault, Signed, signer_of, verify as verify_sshsig};

@@ -12,6 +12,7 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 
+use super::evidence::Certified;
 use super::ssh_key::{self, KeyFault};
 use crate::model::{Identity, PersonName, Timestamp};
 
@@ -66,6 +67,9 @@ impl UserCa {
     }
 }
 
+/// What the issuer of an identity proved by certificate begins with; the CA's name follows.
+const ISSUER: &str = "ssh-ca:";
+
 /// The user CAs in force, and the serial numbers seen.
 #[derive(Debug, Default)]
 pub struct Authorities {
@@ -118,6 +122,23 @@ impl Authorities {
             }
         }
         Ok(Self { by_fingerprint, serials: Mutex::default() })
+    }
+
+    /// Whether a certificate that was accepted once would be now, as far as what was taken back since goes.
+    pub(super) fn still_trusts(&self, identity: &Identity, certified: Certified) -> bool {
+        let Some(name) = identity.issuer.strip_prefix(ISSUER) else { return false };
+        self.by_fingerprint.values().any(|ca| {
+            ca.name == name
+                && !ca.revoked
+                && !ca.revoked_serials.contains(&certified.serial)
+                && !ca.revoked_key_ids.contains(&identity.subject)
+        })
+    }
+
+    /// Takes over the serial numbers that others have seen.
+    pub(super) fn remembering(self, before: &Self) -> Self {
+        let seen = before.serials.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { serials: Mutex::new(seen), ..self }
     }
 
     /// Notices a serial number that the CA gave to two different keys or people. Zero means "none" in OpenSSH.
@@ -219,15 +240,16 @@ pub(super) struct Checked {
     principals: Vec<String>,
     any_of: BTreeSet<String>,
     until: Timestamp,
+    serial: u64,
 }
 
 impl Checked {
     pub(super) fn identity(&self) -> Identity {
-        Identity { issuer: format!("ssh-ca:{}", self.ca), subject: self.key_id.clone() }
+        Identity { issuer: format!("{ISSUER}{}", self.ca), subject: self.key_id.clone() }
     }
 
-    pub(super) const fn until(&self) -> Timestamp {
-        self.until
+    pub(super) const fn certified(&self) -> Certified {
+        Certified { until: self.until, serial: self.serial }
     }
 
     /// Whether the certificate speaks of this person.
@@ -275,6 +297,7 @@ pub(super) fn check(
         principals: cert.valid_principals().to_vec(),
         any_of: ca.principals.clone(),
         until,
+        serial: cert.serial(),
     })
 }
 

@@ -12,7 +12,7 @@ use aws_lc_rs::{digest, rand};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::directory::Directory;
-use super::evidence::{Authenticated, Rejected};
+use super::evidence::{Authenticated, Certified, Rejected};
 use crate::model::{Clock, Identity, PersonId, Proof, Secret, Timestamp};
 
 /// What every token begins with, so that secret scanners know one when they see it.
@@ -63,7 +63,7 @@ struct Live {
     person: PersonId,
     identity: Identity,
     proof: Proof,
-    until: Option<Timestamp>,
+    certified: Option<Certified>,
     ends: Duration,
     used: Duration,
 }
@@ -84,8 +84,8 @@ impl Tokens {
         rand::fill(&mut bytes).map_err(|_| TokenFault::Failed)?;
         let token = format!("{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes));
         let (now, boot) = (self.clock.now(), self.clock.since_boot());
-        let lasts = who.until().map_or(LIFETIME, |until| {
-            Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO).min(LIFETIME)
+        let lasts = who.certified().map_or(LIFETIME, |certified| {
+            Duration::try_from(certified.until.duration_since(now)).unwrap_or(Duration::ZERO).min(LIFETIME)
         });
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         live.retain(|_, token| token.is_alive(boot));
@@ -99,7 +99,7 @@ impl Tokens {
                 person: who.person().clone(),
                 identity: who.identity().clone(),
                 proof: who.proof(),
-                until: who.until(),
+                certified: who.certified(),
                 ends: boot.saturating_add(lasts),
                 used: boot,
             },
@@ -112,15 +112,15 @@ impl Tokens {
     pub(super) fn redeem(&self, token: &str, directory: &dyn Directory) -> Result<Authenticated, Rejected> {
         let key = hash(token)?;
         let boot = self.clock.since_boot();
-        let (person, identity, proof, until) = {
+        let (person, identity, proof, certified) = {
             let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
             let found = live.get_mut(&key).filter(|token| token.is_alive(boot)).ok_or(TokenFault::Unknown)?;
             found.used = boot;
-            (found.person.clone(), found.identity.clone(), found.proof, found.until)
+            (found.person.clone(), found.identity.clone(), found.proof, found.certified)
         };
         let known = directory.holder_of(&identity).filter(|known| known.person == person);
         let known = known.ok_or(Rejected::Unknown { identity: identity.clone() })?;
-        Authenticated::admit(known, identity, proof, until)
+        Authenticated::admit(known, identity, proof, certified)
     }
 
     /// Takes a token back; says whether it was alive.

@@ -5,6 +5,7 @@
 //! away what is still in its send buffer and sends a reset (Linux `tcp_disconnect`). A carrier's socket is shared with
 //! other sessions: it is reset when a right ends, and spared when its own session merely comes to its end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,8 @@ pub struct Fuse {
 #[derive(Debug, Default)]
 struct Sockets {
     is_blown: bool,
-    held: Vec<Held>,
+    next: u64,
+    held: BTreeMap<u64, Held>,
 }
 
 /// One socket, by what may be done to it.
@@ -64,15 +66,17 @@ impl Fuse {
     /// # Errors
     /// [`Blown`] when the fuse has blown already, or when the process has no descriptor left to hold it with.
     pub fn hold_client(&self, socket: impl AsFd) -> Result<(), Blown> {
-        self.hold(socket, Held::Client)
+        self.hold(socket, Held::Client).map(|_| ())
     }
 
-    /// Holds a connection to the target. As [`Self::hold_client`].
+    /// Holds a connection to the target for as long as the returned value lives, and closes it then: a session may make
+    /// many, one after the other. As [`Self::hold_client`].
     ///
     /// # Errors
     /// As [`Self::hold_client`].
-    pub fn hold_target(&self, socket: impl AsFd) -> Result<(), Blown> {
-        self.hold(socket, Held::Target)
+    pub fn hold_target(&self, socket: impl AsFd) -> Result<Hold, Blown> {
+        let id = self.hold(socket, Held::Target)?;
+        Ok(Hold { fuse: self.clone(), id })
     }
 
     /// Holds a socket that other sessions use too; `leave` gives up this session's part of it and must not block.
@@ -90,11 +94,11 @@ impl Fuse {
             leave();
             return Err(Blown);
         }
-        sockets.held.push(Held::Carrier { socket, leave: Box::new(leave) });
+        sockets.add(Held::Carrier { socket, leave: Box::new(leave) });
         Ok(())
     }
 
-    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Held) -> Result<(), Blown> {
+    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Held) -> Result<u64, Blown> {
         let Ok(handle) = socket.as_fd().try_clone_to_owned() else {
             reset(socket.as_fd());
             return Err(Blown);
@@ -105,25 +109,23 @@ impl Fuse {
             reset(&handle);
             return Err(Blown);
         }
-        sockets.held.push(held(handle));
-        Ok(())
+        Ok(sockets.add(held(handle)))
     }
 
     /// Cuts, now: no byte is read or written on what is cut after this returns, and no socket is taken any more. What
     /// one cut left can be cut by the next.
     pub fn blow(&self, cut: Cut) -> Severed {
-        let (now, left) = {
+        let now = {
             let mut sockets = self.lock();
             sockets.is_blown = true;
-            let (now, left): (Vec<_>, Vec<_>) = std::mem::take(&mut sockets.held)
+            let (now, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut sockets.held)
                 .into_iter()
-                .partition(|held| cut != Cut::Targets || matches!(held, Held::Target(_)));
+                .partition(|(_, held)| cut != Cut::Targets || matches!(held, Held::Target(_)));
             sockets.held = left;
-            (now, sockets.held.len())
+            now
         };
-        debug_assert!(cut == Cut::Targets || left == 0);
         let mut severed = Severed::default();
-        for held in &now {
+        for held in now.values() {
             let is_dead = match held {
                 Held::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
                 Held::Carrier { leave, .. } => {
@@ -146,6 +148,32 @@ impl Fuse {
 
     fn lock(&self) -> MutexGuard<'_, Sockets> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sockets {
+    fn add(&mut self, held: Held) -> u64 {
+        self.next += 1;
+        self.held.insert(self.next, held);
+        self.next
+    }
+}
+
+/// A connection to the target that is held. Dropping it closes the connection and lets go of it.
+#[must_use = "dropping it closes the connection"]
+#[derive(Debug)]
+pub struct Hold {
+    fuse: Fuse,
+    id: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let held = self.fuse.lock().held.remove(&self.id);
+        if let Some(Held::Target(socket)) = held {
+            // Not left to the library, whose loop may wait for a peer: what is not held must be dead.
+            rustix::net::shutdown(socket, Shutdown::Both).ok();
+        }
     }
 }
 
@@ -224,7 +252,7 @@ mod tests {
         let (near, mut far) = pair().await;
         let fuse = Fuse::default();
         fuse.blow(Cut::Everything);
-        assert_eq!(fuse.hold_target(&near), Err(Blown));
+        assert_eq!(fuse.hold_client(&near), Err(Blown));
         let mut buffer = [0_u8; 1];
         let end = tokio::time::timeout(Duration::from_secs(5), far.read(&mut buffer)).await.unwrap();
         assert!(matches!(end, Err(_) | Ok(0)));
@@ -242,7 +270,10 @@ mod tests {
                 move || left.store(true, std::sync::atomic::Ordering::SeqCst)
             };
             fuse.hold_carrier(Arc::new(carrier.as_fd().try_clone_to_owned().unwrap()), leave).unwrap();
-            fuse.hold_target(&target).unwrap();
+            let hold = fuse.hold_target(&target).unwrap();
+            let (other, mut its_other) = pair().await;
+            drop(fuse.hold_target(&other).unwrap());
+            assert_eq!(its_other.read(&mut [0_u8; 1]).await.unwrap(), 0, "what is let go is closed");
             assert_eq!(fuse.blow(Cut::Targets), Severed { targets: 1, failed: 0 });
             assert!(!left.load(std::sync::atomic::Ordering::SeqCst));
             let mut buffer = [0_u8; 1];
@@ -253,6 +284,7 @@ mod tests {
             let (_, mut write) = tokio::io::split(carrier);
             assert_eq!(write.write_all(b"x").await.is_ok(), is_spared);
             assert_eq!(its_client.read(&mut buffer).await.is_ok(), is_spared);
+            drop(hold);
         }
     }
 }

@@ -11,7 +11,7 @@ mod pressure;
 mod stream;
 
 pub use dial::{DialError, dial};
-pub use fuse::{Blown, Cut, Fuse, Severed};
+pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};
 pub use pressure::{Held, Pressure};
 pub use stream::{PacedStream, QuickStream};

@@ -4,7 +4,7 @@
 //! the whole set at once, and only with a set that loads, fits the schema and passes its own table of decisions.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, PolicyId, PolicySet};
 
@@ -18,8 +18,18 @@ use crate::model::{Action, Login, Role, Target, Timestamp};
 /// Answers questions from the policy set in force. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    directory: Option<Arc<PathBuf>>,
+    directory: Arc<Mutex<Option<PathBuf>>>,
     in_force: Arc<RwLock<Arc<Set>>>,
+}
+
+/// What a reload put out of force, until the ledger has the new hash.
+#[must_use = "note the hash in the ledger, or put it back"]
+#[derive(Debug)]
+pub struct Replaced {
+    /// The hash of what is in force now.
+    pub hash: String,
+    set: Arc<Set>,
+    directory: Option<PathBuf>,
 }
 
 /// What policy says. There is no third answer: whatever goes wrong is a deny.
@@ -78,20 +88,41 @@ impl Engine {
     pub fn load(directory: Option<&Path>) -> Result<Self, PolicyError> {
         let set = checked(directory)?;
         Ok(Self {
-            directory: directory.map(|path| Arc::new(path.to_owned())),
+            directory: Arc::new(Mutex::new(directory.map(Path::to_owned))),
             in_force: Arc::new(RwLock::new(Arc::new(set))),
         })
     }
 
-    /// Loads the same directory again and puts it in force; returns its hash. The caller re-asks every live session.
+    /// Loads its directory again and puts it in force. The caller notes the hash in the ledger, which re-asks every
+    /// live session, and puts the replaced set back when that fails.
     ///
     /// # Errors
     /// As [`Self::load`]; the old set then stays in force.
-    pub fn reload(&self) -> Result<String, PolicyError> {
-        let set = Arc::new(checked(self.directory.as_deref().map(PathBuf::as_path))?);
+    pub fn reload(&self) -> Result<Replaced, PolicyError> {
+        let directory = self.directory().clone();
+        self.reload_from(directory)
+    }
+
+    /// [`Self::reload`], from another directory.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; the old set and directory then stay in force.
+    pub fn reload_from(&self, directory: Option<PathBuf>) -> Result<Replaced, PolicyError> {
+        let set = Arc::new(checked(directory.as_deref())?);
         let hash = set.hash.clone();
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = set;
-        Ok(hash)
+        let set = std::mem::replace(&mut *self.in_force.write().unwrap_or_else(PoisonError::into_inner), set);
+        let directory = std::mem::replace(&mut *self.directory(), directory);
+        Ok(Replaced { hash, set, directory })
+    }
+
+    /// Puts back what was in force.
+    pub fn put_back(&self, replaced: Replaced) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = replaced.set;
+        *self.directory() = replaced.directory;
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// SHA-256 of the set in force, in lower-case hex: what the ledger records.

@@ -19,7 +19,7 @@ mod table;
 mod tests;
 
 pub use approval::{ApprovalError, ApprovalRule};
-pub use engine::{Allowed, Decision, Denied, Engine};
+pub use engine::{Allowed, Decision, Denied, Engine, Replaced};
 pub use explain::{Effect, Explanation, RuleText};
 pub use load::PolicyError;
 pub use question::{Grant, Principal, Question, Resource};

@@ -56,6 +56,11 @@ pub trait Disk: Send + Sync {
     fn space(&self, path: &Path) -> io::Result<Space>;
 }
 
+/// Whether an error only says that there is no room now.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The machine's disks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;

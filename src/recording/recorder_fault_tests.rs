@@ -190,6 +190,50 @@ async fn a_file_without_room_is_finished_from_the_journal_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_bulky_frame_that_its_file_does_not_take_goes_through_the_journal() {
+    for is_full in [false, true] {
+        let world = World::new();
+        let (journal, _) = world.open();
+        let recorder = Recorder::open(&journal, world.spec()).unwrap();
+        recorder.durable(recorder.opened()).await.unwrap();
+        let bulk = random(300_000);
+        let at = recorder.record(vec![output(bulk.clone())]).unwrap();
+        recorder.written(at).await.unwrap();
+        let fault = if is_full { &world.disk.is_recording_full } else { &world.disk.fail_recording_write };
+        fault.store(true, Ordering::SeqCst);
+        recorder.record(vec![output(bulk.clone())]).unwrap();
+        let error = recorder.failed().await;
+        assert_eq!(error == RecorderError::DiskFull, is_full, "{error}");
+        assert_eq!(recorder.finish(EndReason::RecorderFailed).await.is_ok(), is_full);
+        drop(recorder);
+        // With a broken file the next start does it, with a full one whoever makes room.
+        let mut journal = is_full.then_some(journal);
+        fault.store(false, Ordering::SeqCst);
+        let path = if is_full {
+            let path = || {
+                let mut files = fs::read_dir(world.path("recordings")).unwrap();
+                files.find_map(|entry| entry.ok().map(|entry| entry.path()).filter(|path| path.is_file()))
+            };
+            wait_for(|| path().is_some()).await;
+            path().unwrap()
+        } else {
+            let (again, recovered) = world.open();
+            journal = Some(again);
+            recovered[0].path.clone()
+        };
+        let verdict = world.verify(&path).unwrap();
+        assert_eq!(verdict.outcome, if is_full { Outcome::Finished } else { Outcome::Cut });
+        let told: usize = world
+            .events(&path)
+            .iter()
+            .map(|event| if let Body::Output { data, .. } = &event.body { data.len() } else { 0 })
+            .sum();
+        assert_eq!(told, bulk.len() * 2, "both are there");
+        drop(journal);
+    }
+}
+
+#[tokio::test]
 async fn what_piles_up_is_bounded() {
     let mut world = World::new();
     world.limits.in_flight_bytes = 1 << 20;

@@ -54,6 +54,12 @@ impl Spool {
         options.open(self.open_path(session))
     }
 
+    /// Opens a live recording's file so that writes go past the page cache.
+    pub(super) fn past_cache(&self, session: &SessionId) -> io::Result<File> {
+        let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+        OpenOptions::new().write(true).custom_flags(flags).open(self.open_path(session))
+    }
+
     /// Gives a synced file its final name. Durable after [`Self::sync_directories`].
     pub(super) fn keep(&self, session: &SessionId) -> io::Result<()> {
         fs::rename(self.open_path(session), self.kept_path(session))

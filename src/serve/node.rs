@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -107,9 +107,10 @@ pub enum ServeError {
 /// A node that runs.
 pub struct Node {
     directory: PathBuf,
+    /// As it was at the start: what a reload cannot change is still so.
+    config: Config,
     gate: Arc<Gate>,
     addresses: Addresses,
-    drain: Duration,
     stop: watch::Sender<bool>,
     sessions: JoinSet<()>,
     services: JoinSet<()>,
@@ -170,17 +171,16 @@ impl Node {
         let mut services = JoinSet::new();
         services.spawn(listeners::https(https, tls, router.clone(), stopped.clone()));
         services.spawn(listeners::control(control, router, stopped.clone()));
-        let (well, lease) = (Arc::clone(&gate), gate.limits.lease);
+        let well = Arc::clone(&gate);
         let is_well = Arc::new(move || {
-            well.store.changes().age() < lease
+            well.store.changes().age() < well.limits().lease
                 && well.journal.room().suffices()
                 && well.journal.failure().is_none()
         });
         services.spawn(listeners::metrics(metrics, prometheus, is_well, stopped));
         services.spawn(fence(Arc::clone(&gate)));
         services.spawn(pin(Arc::clone(&gate)));
-        let drain = config.limits.drain;
-        Ok(Self { directory: directory.to_owned(), gate, addresses, drain, stop, sessions, services })
+        Ok(Self { directory: directory.to_owned(), config, gate, addresses, stop, sessions, services })
     }
 
     /// Where it listens.
@@ -195,21 +195,37 @@ impl Node {
         self.gate.registry.count()
     }
 
-    /// Reads the policies again; every live session is asked about again. A bad set replaces nothing.
+    /// Reads the configuration and the policies again and puts in force what can change while the node runs: policies,
+    /// user CAs and what is revoked of them, session limits. Every live session is asked about again. Gives what waits
+    /// for a restart; the ledger notes a configuration only when all of it is in force.
     ///
     /// # Errors
-    /// When the policies or the configuration cannot be used.
-    pub async fn reload(&self) -> Result<(), ServeError> {
-        Config::load(&self.directory)?;
-        let hash = self.gate.policy.reload()?;
-        self.gate.store.submit(Actor::Node, Command::LoadPolicy { hash }).await?;
-        note_configuration(&self.directory, &self.gate.store).await
+    /// When the policies or the configuration cannot be used; then nothing was replaced.
+    pub async fn reload(&self) -> Result<Vec<&'static str>, ServeError> {
+        let config = Config::load(&self.directory)?;
+        let authorities = authorities(&config)?;
+        let gate = &self.gate;
+        let replaced = gate.policy.reload_from(config.policy.directory.clone())?;
+        gate.authenticator.replace_authorities(authorities);
+        *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
+        let noted = gate.store.submit(Actor::Node, Command::LoadPolicy { hash: replaced.hash.clone() }).await;
+        if let Err(error) = noted {
+            gate.policy.put_back(replaced);
+            return Err(error.into());
+        }
+        let waiting = self.config.waits_for_restart(&config);
+        if waiting.is_empty() {
+            note_configuration(&self.directory, &gate.store).await?;
+        }
+        // Also when neither policy nor file is new to the ledger: a certificate may have been taken back.
+        gate.registry.ask_all(gate);
+        Ok(waiting)
     }
 
     /// Stops: no new connections, time for live sessions, then they are ended and closed.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        if !self.gate.registry.drained(self.drain).await {
+        if !self.gate.registry.drained(self.config.limits.drain).await {
             self.gate.registry.end_all(EndReason::Drained);
             self.gate.registry.drained(CLOSING).await;
         }
@@ -257,14 +273,18 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
         registry: Registry::default(),
         clock,
-        limits: Limits {
-            idle: config.limits.idle,
-            longest: config.limits.longest,
-            dialogue: config.limits.dialogue,
-            lease: config.limits.lease,
-        },
+        limits: RwLock::new(limits(&config)),
     };
     Ok(Parts { config, keys, gate: Arc::new(gate) })
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        idle: config.limits.idle,
+        longest: config.limits.longest,
+        dialogue: config.limits.dialogue,
+        lease: config.limits.lease,
+    }
 }
 
 /// What the API can reach.
@@ -359,7 +379,7 @@ async fn fence(gate: Arc<Gate>) {
         tokio::time::sleep(FENCE).await;
         let age = gate.store.changes().age();
         metrics::gauge!("postern_change_feed_age_seconds").set(age.as_secs_f64());
-        if age > gate.limits.lease {
+        if age > gate.limits().lease {
             let ended = gate.registry.end_all(EndReason::FeedStale);
             if ended > 0 {
                 tracing::error!(ended, age_s = age.as_secs(), "the change feed is stale: sessions ended");

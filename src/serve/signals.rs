@@ -25,7 +25,11 @@ pub async fn run(directory: &Path, ready: impl FnOnce(&Addresses)) -> Result<(),
         tokio::select! {
             _ = hangup.recv() => {
                 match node.reload().await {
-                    Ok(()) => tracing::info!("reloaded"),
+                    Ok(waiting) if waiting.is_empty() => tracing::info!("reloaded"),
+                    Ok(waiting) => tracing::warn!(
+                        waiting = waiting.join(", "),
+                        "reloaded, but part of the configuration is only in force after a restart"
+                    ),
                     Err(error) => tracing::error!(%error, "not reloaded: what was in force stays in force"),
                 }
             }

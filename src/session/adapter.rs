@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::credential::{Lease, MintError};
 use crate::model::{EndReason, Login, Protocol, Target, TargetName};
-use crate::net::{Blown, DialError, Fuse};
+use crate::net::{Blown, DialError, Fuse, Hold};
 use crate::store::Store;
 
 pub use super::relay::{Over, Tap};
@@ -154,14 +154,15 @@ impl Way {
         self.lease.login()
     }
 
-    /// Dials the target; the socket is held by the session's fuse before anything is said on it.
+    /// Dials the target; the socket is held by the session's fuse before anything is said on it, and closed when the
+    /// hold is dropped.
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn dial(&self, target: &Target) -> Result<tokio::net::TcpStream, ConnectError> {
+    pub async fn dial(&self, target: &Target) -> Result<(tokio::net::TcpStream, Hold), ConnectError> {
         let socket = crate::net::dial(&target.endpoint).await?;
-        self.fuse.hold_target(&socket)?;
-        Ok(socket)
+        let hold = self.fuse.hold_target(&socket)?;
+        Ok((socket, hold))
     }
 
     /// A credential for one login over `socket`.

@@ -49,7 +49,7 @@ pub(super) async fn ask<A: Adapter>(
         "Asked: {request}, open until {lapses:.0}.\n{} approval(s) needed from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n",
         rule.approvals
     );
-    let until = gate.clock.since_boot().saturating_add(gate.limits.dialogue);
+    let until = gate.clock.since_boot().saturating_add(gate.limits().dialogue);
     while gate.clock.since_boot() < until {
         if adapter.converse(Page { text, question: None }).await == Reply::Nobody {
             return Err(String::new());

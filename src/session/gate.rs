@@ -2,6 +2,7 @@
 //!
 //! Nothing here acts: it is the list of things a session may reach, so that a reader can see there is no other.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::registry::Registry;
@@ -28,8 +29,16 @@ pub struct Gate {
     pub registry: Registry,
     /// Time.
     pub clock: Clock,
-    /// How long things may take.
-    pub limits: Limits,
+    /// How long things may take; a reload may change it.
+    pub limits: RwLock<Limits>,
+}
+
+impl Gate {
+    /// How long things may take, as configured now.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How long things may take. Zero means without limit where that is said.

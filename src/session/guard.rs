@@ -51,10 +51,10 @@ async fn over(gate: &Gate, after: Duration) {
 }
 
 async fn too_long(gate: &Gate) {
-    if gate.limits.longest.is_zero() {
+    if gate.limits().longest.is_zero() {
         std::future::pending::<()>().await;
     }
-    over(gate, gate.limits.longest).await;
+    over(gate, gate.limits().longest).await;
 }
 
 /// Asks again from time to time: a policy may speak of the time of day, which changes without an entry.
@@ -68,7 +68,7 @@ async fn denied(gate: &Gate, live: &Live) -> EndReason {
 }
 
 async fn idle(gate: &Gate, live: &Live) {
-    let limit = gate.limits.idle;
+    let limit = gate.limits().idle;
     if limit.is_zero() {
         std::future::pending::<()>().await;
     }

@@ -157,7 +157,12 @@ async fn arm(
         recorder.finish(EndReason::LedgerFailed).await.ok();
         return Err(Refused { reason: EndReason::LedgerFailed, words: format!("postern: {error}") });
     }
-    let live = LiveSession { facts: started, ending: ending.clone(), recorder: Arc::clone(&recorder) };
+    let live = LiveSession {
+        facts: started,
+        ending: ending.clone(),
+        recorder: Arc::clone(&recorder),
+        subject: Arc::clone(&subject),
+    };
     let entry = gate.registry.enter(live);
     Ok(Armed { permit, recorder, lease, entry })
 }

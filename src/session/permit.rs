@@ -18,7 +18,7 @@ use super::ending::Ending;
 use super::gate::Gate;
 use super::guard::NAP;
 use crate::access::{self, State};
-use crate::authn::Authenticated;
+use crate::authn::{Authenticated, Certified};
 use crate::ledger::entry::Entry;
 use crate::model::{
     Action, Capability, EndReason, GrantId, Identity, Login, PersonId, PersonName, Proof, SessionId, Target,
@@ -41,6 +41,7 @@ pub(super) struct Subject {
     pub(super) name: PersonName,
     pub(super) identity: Identity,
     pub(super) proof: Proof,
+    certified: Option<Certified>,
     pub(super) login: Login,
     pub(super) target: TargetName,
     /// What any of the person's grants for this address allows.
@@ -117,6 +118,7 @@ impl Permit {
             name: who.name().clone(),
             identity: who.identity().clone(),
             proof: who.proof(),
+            certified: who.certified(),
             login: login.clone(),
             target: target.clone(),
             capabilities: all().flat_map(|grant| grant.facts.capabilities.iter().cloned()).collect(),
@@ -229,8 +231,11 @@ impl Subject {
     }
 
     fn ask_under(&self, gate: &Gate, action: &Action, grant: &GrantId) -> Result<String, No> {
-        if gate.store.changes().age() > gate.limits.lease {
+        if gate.store.changes().age() > gate.limits().lease {
             return Err(No::new(EndReason::FeedStale));
+        }
+        if !gate.authenticator.still_trusts(&self.identity, self.certified) {
+            return Err(No::new(EndReason::PersonRevoked));
         }
         let now = gate.clock.now();
         let (target, grant, principal) = gate.store.read(|state| self.facts(state, grant, now))?;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::ending::Ending;
+use super::gate::Gate;
+use super::permit::Subject;
 use crate::ledger::entry::SessionFacts;
 use crate::model::{EndReason, SessionId};
 use crate::recording::Recorder;
@@ -35,6 +37,8 @@ pub struct LiveSession {
     pub ending: Ending,
     /// Its recorder, for watching.
     pub recorder: Arc<Recorder>,
+    /// What its right is about.
+    pub(super) subject: Arc<Subject>,
 }
 
 /// A place in the registry, given up when dropped.
@@ -68,6 +72,15 @@ impl Registry {
     #[must_use]
     pub fn count(&self) -> usize {
         self.live().len()
+    }
+
+    /// Asks about every session again, and cuts those that may not go on.
+    pub fn ask_all(&self, gate: &Gate) {
+        for session in self.all() {
+            if let Err(no) = session.subject.still(gate) {
+                session.ending.end(no.reason);
+            }
+        }
     }
 
     /// Cuts every session, for one reason. Says how many there were.

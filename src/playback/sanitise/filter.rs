@@ -1,8 +1,8 @@
 //! The state machine: characters in, safe text out.
 //!
 //! It follows ECMA-48 and what xterm does where that is silent. Strings (OSC, DCS, APC, PM, SOS) are swallowed
-//! without being kept; one that never ends is given up after [`LONGEST_STRING`], so that it cannot hide the rest of a
-//! recording. Line-drawing character sets are translated to Unicode here, so that the reviewer's terminal never has
+//! without being kept. One that does not end is given up soon, an OSC at the end of its line, and one that swallowed
+//! more than a title's worth leaves a mark, so that text cannot be hidden from a reviewer in there. Line-drawing character sets are translated to Unicode here, so that the reviewer's terminal never has
 //! its character set switched. What a CSI sequence becomes is decided in `allowlist.rs`.
 
 use super::allowlist::{self, Csi};
@@ -10,7 +10,11 @@ use super::escape::{is_invisible, is_plain};
 use crate::playback::utf8::Utf8;
 
 /// Characters of a string or sequence that are swallowed before we stop believing that it will end.
-const LONGEST_STRING: u32 = 1 << 20;
+const LONGEST_STRING: u32 = 64 << 10;
+/// The same for an OSC: titles, colours and links are short.
+const LONGEST_COMMAND: u32 = 4 << 10;
+/// A string that swallowed more than this leaves a replacement character where it was.
+const NOTICEABLE: u32 = 256;
 /// Characters of a CSI sequence that are kept; a longer one is swallowed.
 const LONGEST_CSI: usize = 128;
 /// What a full reset becomes: the same screen, without touching anything that is not the screen.
@@ -110,17 +114,19 @@ impl Sanitiser {
     fn take(&mut self, c: char, safe: &mut String) {
         match c {
             '\x1b' => {
-                self.abandon();
+                if self.state != State::Ground {
+                    self.end_string(safe);
+                }
                 self.state = State::Escape;
                 return;
             }
-            '\x18' | '\x1a' => return self.drop_one(),
-            '\u{80}'..='\u{9f}' => return self.take_c1(c),
+            '\x18' | '\x1a' => return self.end_string(safe),
+            '\u{80}'..='\u{9f}' => return self.take_c1(c, safe),
             _ => {}
         }
         match self.state {
             State::Ground => self.take_ground(c, safe),
-            State::Text(ends) => self.take_text(c, ends),
+            State::Text(ends) => self.take_text(c, ends, safe),
             _ if c < ' ' => self.take_control(c, safe),
             State::Escape => self.take_escape(c, safe),
             State::EscapeIntermediate(intermediate) => self.take_designation(intermediate, c),
@@ -148,10 +154,9 @@ impl Sanitiser {
 
     /// A control character: acts at once, also inside a sequence, as on a real terminal.
     fn take_control(&mut self, c: char, safe: &mut String) {
-        self.marks = 0;
         match c {
-            '\r' | '\n' | '\t' | '\x08' => safe.push(c),
-            '\x0b' | '\x0c' => safe.push('\n'),
+            '\r' | '\n' | '\t' | '\x08' => self.move_on(c, safe),
+            '\x0b' | '\x0c' => self.move_on('\n', safe),
             '\x0e' => self.drawing.shifted = true,
             '\x0f' => self.drawing.shifted = false,
             // Bells are noise, not an attack: not worth counting.
@@ -160,9 +165,15 @@ impl Sanitiser {
         }
     }
 
-    /// C1 controls as characters: some terminals obey them, so they begin and end what they would, unseen.
-    fn take_c1(&mut self, c: char) {
-        self.drop_one();
+    /// The next mark stands on another character.
+    fn move_on(&mut self, c: char, safe: &mut String) {
+        self.marks = 0;
+        safe.push(c);
+    }
+
+    /// C1 controls as characters: some terminals obey them, so they begin and end what they would.
+    fn take_c1(&mut self, c: char, safe: &mut String) {
+        self.end_string(safe);
         self.state = match c {
             '\u{9b}' => State::CsiIgnore,
             '\u{9d}' => State::Text(Ends::AtBell),
@@ -171,11 +182,27 @@ impl Sanitiser {
         };
     }
 
-    fn take_text(&mut self, c: char, ends: Ends) {
-        let is_over = c == '\x07' && ends == Ends::AtBell;
-        if is_over || self.swallow() {
-            self.drop_one();
+    fn take_text(&mut self, c: char, ends: Ends, safe: &mut String) {
+        self.swallowed = self.swallowed.saturating_add(1);
+        match (ends, c) {
+            (Ends::AtBell, '\x07') => self.end_string(safe),
+            (Ends::AtBell, '\n') => {
+                self.end_string(safe);
+                self.take_control(c, safe);
+            }
+            (Ends::AtBell, _) if self.swallowed >= LONGEST_COMMAND => self.end_string(safe),
+            _ if self.swallowed >= LONGEST_STRING => self.end_string(safe),
+            _ => {}
         }
+    }
+
+    /// Ends what was being read, and says so where it may have hidden something.
+    fn end_string(&mut self, safe: &mut String) {
+        if matches!(self.state, State::Text(_)) && self.swallowed > NOTICEABLE {
+            self.marks = 0;
+            safe.push(char::REPLACEMENT_CHARACTER);
+        }
+        self.drop_one();
     }
 
     fn take_escape(&mut self, c: char, safe: &mut String) {
@@ -258,13 +285,6 @@ impl Sanitiser {
     const fn swallow(&mut self) -> bool {
         self.swallowed = self.swallowed.saturating_add(1);
         self.swallowed >= LONGEST_STRING
-    }
-
-    /// Ends what was being read, if anything was.
-    fn abandon(&mut self) {
-        if self.state != State::Ground {
-            self.drop_one();
-        }
     }
 
     fn drop_one(&mut self) {

@@ -196,7 +196,17 @@ fn a_string_that_never_ends_hides_at_most_a_part_and_costs_no_memory() {
         assert_eq!(sanitiser.feed(start.as_bytes()), "");
         let megabyte = vec![b' '; 1 << 20];
         let shown: usize = (0..16).map(|_| sanitiser.feed(&megabyte).len()).sum();
-        assert!((14 << 20..16 << 20).contains(&shown), "{start:?}: {shown}");
+        assert!((15 << 20..16 << 20).contains(&shown), "{start:?}: {shown}");
+    }
+}
+
+#[test]
+fn text_cannot_be_hidden_in_a_string() {
+    assert_eq!(clean(b"\x1b]0;never ended\nrm -rf /\n"), "\nrm -rf /\n");
+    let long = "x".repeat(1000);
+    for (begin, end) in [("\x1b]0;", "\x07"), ("\x1bP", "\x1b\\"), ("\x1b_", "\u{9c}"), ("\u{9d}", "\x18")] {
+        assert_eq!(clean(format!("a{begin}{long}{end}b").as_bytes()), "a\u{fffd}b", "{begin:?}");
+        assert_eq!(clean(format!("a{begin}title{end}b").as_bytes()), "ab", "{begin:?}");
     }
 }
 

@@ -18,6 +18,7 @@ use super::inbound::{Inbound, Item, Request};
 use super::observe::Observer;
 use super::output::output;
 use super::target_side::TargetConnection;
+use crate::model::EndReason;
 use crate::recording::event::{Body, Direction};
 use crate::session::adapter::{ConnectError, Over, Tap, Way};
 use crate::session::relay::Position;
@@ -201,6 +202,10 @@ async fn submit(
         }
         let events = items.iter().flat_map(|item| input_events(item, observer)).collect();
         let position = opening.tap.submit(opening.number, events)?;
+        if lock(observer).is_violated() {
+            opening.tap.end(EndReason::ProtocolViolated);
+            return Err(Over);
+        }
         if sealed.send((position, items)).await.is_err() {
             return Ok(());
         }

@@ -1,7 +1,8 @@
 //! What the bytes of a channel mean: file operations out of SFTP and SCP. Bytes in, events out; pure.
 //!
 //! Following a transfer never changes what is forwarded, and a stream that cannot be followed is still recorded byte for
-//! byte: it only gets a marker that says so, once.
+//! byte: it gets a marker that says so, once. A client whose own SFTP requests cannot be followed (two under one id, a
+//! malformed one) is breaking that protocol, and its session ends: files must not move unnamed.
 
 use data_encoding::HEXLOWER;
 
@@ -18,6 +19,7 @@ const SHOWN: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     follows: Follows,
+    is_violated: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,9 +56,18 @@ impl Observer {
         let followed = match &mut self.follows {
             Follows::Nothing => Ok(()),
             Follows::Scp(scp) => scp.client(bytes, &mut found).map_err(|error| error.to_string()),
-            Follows::Sftp(sftp) => sftp.client(bytes).map_err(|error| error.to_string()),
+            Follows::Sftp(sftp) => {
+                let followed = sftp.client(bytes).map_err(|error| error.to_string());
+                self.is_violated |= followed.is_err();
+                followed
+            }
         };
         self.events(found, followed)
+    }
+
+    /// Whether the client has broken the protocol it speaks on this channel.
+    pub(super) const fn is_violated(&self) -> bool {
+        self.is_violated
     }
 
     /// Bytes from the target's standard output.
@@ -151,6 +162,7 @@ mod tests {
         observer.sftp();
         let first = observer.input(&[0xff; 64]);
         assert!(matches!(&first[..], [Body::Marker { .. }]));
+        assert!(observer.is_violated());
         assert!(observer.input(&[0xff; 64]).is_empty());
     }
 }

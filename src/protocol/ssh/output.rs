@@ -1,7 +1,7 @@
 //! From the target to the client: gathered, recorded, and sent on when it is written.
 //!
-//! Two halves with one batch between them. While a batch is written and delivered, what the target sends meanwhile
-//! gathers into the next, so batches grow with the load. No more than that is under way: a Ctrl-C is felt at once.
+//! Two halves with a few batches between them. While these are written and delivered, what the target sends meanwhile
+//! gathers into the next, so batches grow with the load. No more is under way: a Ctrl-C is felt at once.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::recording::event::{Body, Direction, Stream};
 use crate::session::adapter::Over;
 use crate::session::relay::Position;
 
-/// Batches recorded and not yet delivered.
-const UNDER_WAY: usize = 1;
+/// Batches recorded and not yet delivered: enough that neither disk nor client waits for the other, and no more.
+const UNDER_WAY: usize = 3;
 /// How long an end of output waits for the exit status that follows it. OpenSSH closes a channel once both sides have
 /// ended, and the library forgets a closed channel: an exit status behind the end could come too late.
 const FOR_THE_STATUS: Duration = Duration::from_millis(250);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::offer;
 use crate::model::{Clock, Endpoint, HostTrust, Login, Target};
-use crate::net::QuickStream;
+use crate::net::{Hold, QuickStream};
 use crate::session::adapter::{ConnectError, SshCredential, Way};
 
 /// How long the whole opening may take once the target has been dialled.
@@ -25,15 +25,17 @@ const HOST_CERTIFICATES: &[Algorithm] = &[Algorithm::Ed25519];
 /// A login on the target, good for one channel.
 pub(super) struct TargetConnection {
     handle: client::Handle<TargetSide>,
+    /// The session's hold on the socket; a probe has no session.
+    _hold: Option<Hold>,
 }
 
 impl TargetConnection {
     /// Dials the target, checks that it is itself, and logs in.
     pub(super) async fn open(way: &Way) -> Result<Self, ConnectError> {
         let target = way.target()?;
-        let socket = way.dial(&target).await?;
+        let (socket, hold) = way.dial(&target).await?;
         let credential = way.credential(&socket)?;
-        Self::log_in(&target, way.login(), socket, credential).await
+        Self::log_in(&target, way.login(), socket, Some(hold), credential).await
     }
 
     /// Checks that the target is itself and logs in, within [`DEADLINE`].
@@ -41,6 +43,7 @@ impl TargetConnection {
         target: &Target,
         login: &Login,
         socket: TcpStream,
+        hold: Option<Hold>,
         credential: SshCredential,
     ) -> Result<Self, ConnectError> {
         let stream = QuickStream::new(socket).map_err(|error| ConnectError::Wire(error.to_string()))?;
@@ -59,7 +62,7 @@ impl TargetConnection {
             let mut handle = client::connect_stream(config, stream, side).await.map_err(&failed)?;
             let SshCredential { key, certificate } = credential;
             match handle.authenticate_openssh_cert(login.as_str(), key, certificate).await {
-                Ok(AuthResult::Success) => Ok(Self { handle }),
+                Ok(AuthResult::Success) => Ok(Self { handle, _hold: hold }),
                 Ok(AuthResult::Failure { .. }) => Err(ConnectError::Refused),
                 Err(error) => Err(failed(error)),
             }
@@ -96,7 +99,7 @@ pub async fn probe(
 ) -> Result<(), ConnectError> {
     let socket = crate::net::dial(&target.endpoint).await?;
     let credential = credential(socket.local_addr().ok().map(|address| address.ip()))?;
-    TargetConnection::log_in(target, login, socket, credential).await.map(drop)
+    TargetConnection::log_in(target, login, socket, None, credential).await.map(drop)
 }
 
 /// The host key an endpoint shows, in OpenSSH's `TYPE BASE64` form, for a person to compare before it is pinned.

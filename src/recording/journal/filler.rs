@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::segment::Segment;
 use super::track::{Piece, Queued, Track};
 use super::{Shared, keeper};
-use crate::recording::disk::Area;
+use crate::recording::disk::{self, Area};
 use crate::recording::failure::RecorderError;
 
 /// The most bytes of one recording in one step, and the most left unsynced in its file.
@@ -164,7 +164,7 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     }
     let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     let result = write_pieces(shared, track, &pieces);
-    if result.as_ref().is_err_and(is_full) && !shared.filler.is_closing() {
+    if result.as_ref().is_err_and(disk::is_full) && !shared.filler.is_closing() {
         return stall(shared, track, pieces);
     }
     let (unsynced, queued) = track.filled(pieces);
@@ -191,28 +191,32 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
 /// No room for a recording's file: its session ends, and the journal keeps the bytes until there is room again.
 fn stall(shared: &Shared, track: &Arc<Track>, pieces: Vec<Piece>) {
     tracing::error!(session = %track.session, "no room for a recording; the journal keeps it until there is");
-    track.stall(pieces);
+    track.put_back(pieces);
+    track.stall();
     shared.filler.queue(track, Queued::Lazily);
     keeper::measure(shared);
 }
 
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 fn write_pieces(shared: &Shared, track: &Track, pieces: &[Piece]) -> io::Result<()> {
-    let Some(first) = pieces.first().filter(|_| track.file_failure().is_none()) else { return Ok(()) };
-    let file = shared.spool.writer(&track.session, first.offset == 0)?;
-    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(&piece.bytes)).collect();
-    shared.disk.write(Area::Recording, &file, &mut slices, first.offset)
+    if pieces.is_empty() || track.file_failure().is_some() {
+        return Ok(());
+    }
+    let (file, _) = track.file(&shared.spool)?;
+    let is_next = |a: &Piece, b: &Piece| a.offset + a.bytes.len() as u64 == b.offset;
+    // What went straight into the file stands between.
+    for run in pieces.chunk_by(is_next) {
+        let mut slices: Vec<_> = run.iter().map(|piece| IoSlice::new(&piece.bytes)).collect();
+        let offset = run.first().map_or(0, |piece| piece.offset);
+        shared.disk.write(Area::Recording, &file, &mut slices, offset)?;
+    }
+    Ok(())
 }
 
 fn sync_file(shared: &Shared, track: &Track) -> bool {
     if track.file_failure().is_some() {
         return false;
     }
-    let result =
-        shared.spool.writer(&track.session, false).and_then(|file| shared.disk.sync(Area::Recording, &file));
+    let result = track.file(&shared.spool).and_then(|(file, _)| shared.disk.sync(Area::Recording, &file));
     match &result {
         Ok(()) => track.synced(),
         Err(error) => give_up(shared, track, error),
@@ -289,7 +293,8 @@ fn release_segments(shared: &Shared, work: &mut Work) -> bool {
     has_more
 }
 
-fn give_up(shared: &Shared, track: &Track, error: &io::Error) {
+/// A recording's file has failed: its session ends, and the journal keeps what the file may lack.
+pub(super) fn give_up(shared: &Shared, track: &Track, error: &io::Error) {
     track.fail_file(error);
     shared.filler.condemn(track);
 }

@@ -4,6 +4,7 @@
 //! waits for it, or soon after. Writes go on while a sync runs, so groups form by themselves and nothing lingers.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,11 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::filler::is_full;
+use super::direct::Stage;
 use super::segment::{HEADER_BYTES, Record, Segment, SegmentFile};
 use super::track::{LaneKind, Track};
-use super::{Shared, keeper};
-use crate::recording::disk::{Area, Disk};
+use super::{Shared, direct, filler, keeper};
+use crate::recording::disk::{self, Area};
 use crate::recording::failure::RecorderError;
 
 /// The most one write takes, so that what is in it counts as written early.
@@ -24,6 +25,8 @@ const GROUP_BYTES: usize = 1 << 20;
 const GROUP_RECORDS: usize = 512;
 /// How long written bytes wait for a sync when nobody asks.
 const SYNC_WITHIN: Duration = Duration::from_millis(50);
+/// The most bytes written straight into files that wait for their sync.
+const UNSYNCED: usize = 64 << 20;
 /// How often a writer that waits for memory or space looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -36,11 +39,22 @@ pub(super) struct Item {
     pub(super) track: Option<Arc<Track>>,
 }
 
-struct Written {
-    number: u64,
-    position: u64,
-    track: Option<Arc<Track>>,
-    segment: Arc<Segment>,
+pub(super) struct Written {
+    pub(super) number: u64,
+    pub(super) position: u64,
+    pub(super) track: Option<Arc<Track>>,
+    pub(super) place: Place,
+}
+
+/// Where a record was written.
+pub(super) enum Place {
+    /// In the recording's own file: the open file, and whether this made it.
+    File {
+        file: Arc<File>,
+        is_new: bool,
+        bytes: usize,
+    },
+    Segment(Arc<Segment>),
 }
 
 #[derive(Default)]
@@ -53,6 +67,8 @@ struct Queue {
 #[derive(Default)]
 struct Unsynced {
     written: Vec<Written>,
+    /// Bytes of them that went straight into files.
+    direct_bytes: usize,
     /// Records up to this number are waited for.
     wanted: u64,
     is_closing: bool,
@@ -74,6 +90,7 @@ pub(super) struct Lane {
     more: Condvar,
     unsynced: Mutex<Unsynced>,
     sync: Condvar,
+    synced: Condvar,
     segments: Mutex<Segments>,
     freed: Condvar,
 }
@@ -92,6 +109,7 @@ impl Lane {
             more: Condvar::new(),
             unsynced: Mutex::default(),
             sync: Condvar::new(),
+            synced: Condvar::new(),
             segments: Mutex::default(),
             freed: Condvar::new(),
         }
@@ -116,6 +134,22 @@ impl Lane {
             self.more.notify_one();
         }
         number
+    }
+
+    /// Leaves what was written to the syncer.
+    pub(super) fn hand_to_syncer(&self, mut written: Vec<Written>) {
+        let mut unsynced = lock(&self.unsynced);
+        unsynced.direct_bytes += written.iter().map(Written::direct_bytes).sum::<usize>();
+        unsynced.written.append(&mut written);
+        drop(unsynced);
+        self.sync.notify_one();
+    }
+
+    /// Waits while much of what went straight into files is not synced, so that no sync takes long.
+    pub(super) fn wait_for_syncer(&self) {
+        let unsynced = lock(&self.unsynced);
+        let is_much = |unsynced: &mut Unsynced| unsynced.direct_bytes > UNSYNCED && !unsynced.is_closing;
+        drop(self.synced.wait_while(unsynced, is_much));
     }
 
     /// Asks for everything up to a number to be synced at once.
@@ -208,9 +242,13 @@ impl Lane {
 
 /// The writer thread.
 pub(super) fn write(shared: &Shared, lane: &Lane) {
-    let mut head = None;
+    let (mut head, mut stage) = (None, None);
     while let Some(group) = lane.next_group() {
         if shared.failure().is_some() {
+            continue;
+        }
+        if lane.kind == LaneKind::Direct {
+            direct::write(shared, lane, stage.get_or_insert_with(Stage::new), group);
             continue;
         }
         shared.wait_for_memory(lane.kind, LOOK_AGAIN);
@@ -273,14 +311,12 @@ fn write_part(shared: &Shared, lane: &Lane, place: &mut Head, part: Vec<(u64, It
         let position = item.record.position;
         if let Some(track) = &item.track {
             shared.unfilled.fetch_add(item.bytes.len(), Ordering::AcqRel);
-            track.mark_written(position, &place.segment);
+            track.mark_written(position, Some(&place.segment));
         }
-        written.push(Written { number, position, track: item.track, segment: Arc::clone(&place.segment) });
+        let place = Place::Segment(Arc::clone(&place.segment));
+        written.push(Written { number, position, track: item.track, place });
     }
-    let mut unsynced = lock(&lane.unsynced);
-    unsynced.written.append(&mut written);
-    drop(unsynced);
-    lane.sync.notify_one();
+    lane.hand_to_syncer(written);
     Ok(())
 }
 
@@ -298,7 +334,7 @@ fn next_segment(shared: &Shared, lane: &Lane) -> io::Result<Head> {
         }
         drop(segments);
         let file = match file.map_or_else(|| lane.create(shared), Ok) {
-            Err(error) if is_full(&error) && shared.failure().is_none() => {
+            Err(error) if disk::is_full(&error) && shared.failure().is_none() => {
                 // Sessions end and give segments back, or somebody makes room: either way nothing is lost by waiting.
                 keeper::measure(shared);
                 drop(lane.freed.wait_timeout(lock(&lane.segments), LOOK_AGAIN));
@@ -313,21 +349,30 @@ fn next_segment(shared: &Shared, lane: &Lane) -> io::Result<Head> {
 /// The syncer thread.
 pub(super) fn sync(shared: &Shared, lane: &Lane) {
     while let Some(written) = next_to_sync(lane) {
-        if shared.failure().is_some() {
-            continue;
-        }
-        match sync_segments(&*shared.disk, &written) {
-            Ok(()) => {
-                for Written { position, track, segment, .. } in written {
-                    drop(segment);
-                    if let Some(track) = track {
-                        let queued = track.mark_durable(position);
-                        shared.filler.queue(&track, queued);
-                    }
-                }
+        let direct: usize = written.iter().map(Written::direct_bytes).sum();
+        if shared.failure().is_none() {
+            match sync_places(shared, &written) {
+                Ok(()) => written.into_iter().for_each(|written| acknowledge(shared, written)),
+                Err(error) => shared.fail(&RecorderError::JournalFailed(format!("syncing: {error}"))),
             }
-            Err(error) => shared.fail(&RecorderError::JournalFailed(format!("syncing: {error}"))),
         }
+        lock(&lane.unsynced).direct_bytes -= direct;
+        lane.synced.notify_one();
+    }
+}
+
+fn acknowledge(shared: &Shared, written: Written) {
+    let Written { position, track, place, .. } = written;
+    let bytes = match &place {
+        Place::File { bytes, .. } => *bytes,
+        Place::Segment(_) => 0,
+    };
+    // A segment is let go before the filler hears of the record, which may be its last.
+    drop(place);
+    shared.left(bytes);
+    if let Some(track) = track.filter(|track| bytes == 0 || track.file_failure().is_none()) {
+        let queued = track.mark_durable(position);
+        shared.filler.queue(&track, queued);
     }
 }
 
@@ -343,20 +388,53 @@ fn next_to_sync(lane: &Lane) -> Option<Vec<Written>> {
     (!written.is_empty()).then_some(written)
 }
 
-fn sync_segments(disk: &dyn Disk, written: &[Written]) -> io::Result<()> {
-    let mut before: Option<&Arc<Segment>> = None;
-    for Written { segment, .. } in written {
-        if !before.is_some_and(|before| Arc::ptr_eq(before, segment)) {
-            disk.sync(Area::Journal, &segment.home.file)?;
-            before = Some(segment);
+/// Syncs each place once. A segment that fails is the journal's failure; a file that fails is its recording's alone.
+fn sync_places(shared: &Shared, written: &[Written]) -> io::Result<()> {
+    let mut segment_before: Option<&Arc<Segment>> = None;
+    let mut files: Vec<(&Arc<Track>, &Arc<File>)> = Vec::new();
+    let mut has_new = false;
+    for Written { place, track, .. } in written {
+        match (place, track) {
+            (Place::Segment(segment), _) => {
+                if !segment_before.is_some_and(|before| Arc::ptr_eq(before, segment)) {
+                    shared.disk.sync(Area::Journal, &segment.home.file)?;
+                    segment_before = Some(segment);
+                }
+            }
+            (Place::File { file, is_new, .. }, Some(track)) => {
+                has_new |= is_new;
+                match files.iter_mut().find(|(other, _)| Arc::ptr_eq(other, track)) {
+                    Some(known) => known.1 = file,
+                    None => files.push((track, file)),
+                }
+            }
+            (Place::File { .. }, None) => {}
+        }
+    }
+    if has_new {
+        shared.spool.sync_directories()?;
+    }
+    for (track, file) in files {
+        if let Err(error) = shared.disk.sync(Area::Recording, file) {
+            filler::give_up(shared, track, &error);
         }
     }
     Ok(())
 }
 
+impl Written {
+    const fn direct_bytes(&self) -> usize {
+        match self.place {
+            Place::File { bytes, .. } => bytes,
+            Place::Segment(_) => 0,
+        }
+    }
+}
+
 impl Unsynced {
     fn is_wanted(&self) -> bool {
-        self.written.first().is_some_and(|first| first.number <= self.wanted)
+        let is_waited_for = self.written.first().is_some_and(|first| first.number <= self.wanted);
+        is_waited_for || self.direct_bytes > UNSYNCED / 2
     }
 }
 

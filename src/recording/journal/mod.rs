@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! Recorder ── frames ──▶ lane small ─ writer ─▶ segment ─ syncer ─▶ acknowledged ─▶ filler ─▶ open/SESSION.pstn
-//!                    └─▶ lane bulk  ─ writer ─▶ segment ─ syncer ─▶      ″                └─▶ SESSION.pstn when over
+//!                    ├─▶ lane bulk  ─ writer ─▶ segment ─ syncer ─▶      ″                └─▶ SESSION.pstn when over
+//!                    └─▶ lane direct ─ writer ─▶ open/SESSION.pstn ─ syncer ─▶ ″
 //! ```
 //!
-//! `lane.rs` is one lane and its two threads, `segment.rs` the files and records, `track.rs` how far one recording has
+//! `lane.rs` is one lane and its two threads, `direct.rs` what is special about the one without segments, `segment.rs` the files and records, `track.rs` how far one recording has
 //! come, `filler.rs` the thread that fills the recordings' files, `keeper.rs` the one that watches the disk, and
 //! `replay.rs` what a start does with an earlier run's journal. `node.rs` puts them together.
 
+mod direct;
 mod filler;
 pub(super) mod keeper;
 mod lane;

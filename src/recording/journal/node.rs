@@ -30,6 +30,8 @@ use crate::recording::spool::Spool;
 
 /// Frames above this many bytes go through the bulk lane.
 const SMALL_FRAME: usize = 4096;
+/// Frames above this many bytes go straight into their recording's file: a transfer's, not a screenful.
+const DIRECT_FRAME: usize = 96 << 10;
 /// Bulk bytes written and not yet in their files at which the bulk lane slows down.
 const UNFILLED_BULK: usize = 128 << 20;
 /// The same for the small lane.
@@ -140,6 +142,7 @@ struct Handle {
 
 #[derive(Default)]
 struct Threads {
+    direct: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     syncers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
@@ -163,6 +166,7 @@ pub(in crate::recording) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) small: Lane,
     pub(super) bulk: Lane,
+    pub(super) direct: Lane,
     pub(super) filler: Filler,
     pub(super) keeper: Keeper,
     pub(super) room: Mutex<Room>,
@@ -199,6 +203,7 @@ impl Journal {
             disk,
             small: Lane::new(LaneKind::Small),
             bulk: Lane::new(LaneKind::Bulk),
+            direct: Lane::new(LaneKind::Direct),
             filler: Filler::new(clock.clone()),
             keeper: Keeper::default(),
             clock,
@@ -279,7 +284,11 @@ impl Shared {
     pub(in crate::recording) fn submit(&self, track: &Arc<Track>, frames: Vec<Submission>) -> u64 {
         let mut last = 0;
         for Submission { bytes, digest, is_end } in frames {
-            let kind = if bytes.len() > SMALL_FRAME { LaneKind::Bulk } else { LaneKind::Small };
+            let kind = match bytes.len() {
+                0..=SMALL_FRAME => LaneKind::Small,
+                length if length <= DIRECT_FRAME => LaneKind::Bulk,
+                _ => LaneKind::Direct,
+            };
             let (position, offset) = track.admit(bytes.clone(), kind, is_end);
             self.held.fetch_add(bytes.len(), Ordering::AcqRel);
             let record = Record {
@@ -308,12 +317,11 @@ impl Shared {
 
     /// Asks for everything of a recording to be synced at once.
     pub(in crate::recording) fn want(&self, track: &Track) {
-        let [small, bulk] = track.outstanding();
-        if let Some(number) = small {
-            self.small.want(number);
-        }
-        if let Some(number) = bulk {
-            self.bulk.want(number);
+        let lanes = [&self.small, &self.bulk, &self.direct];
+        for (lane, outstanding) in lanes.into_iter().zip(track.outstanding()) {
+            if let Some(number) = outstanding {
+                lane.want(number);
+            }
         }
     }
 
@@ -344,6 +352,11 @@ impl Shared {
     /// Notes that bytes are in their recording's file.
     pub(super) fn filled(&self, bytes: usize) {
         self.unfilled.fetch_sub(bytes, Ordering::AcqRel);
+        self.left(bytes);
+    }
+
+    /// Notes that bytes need not be held any more.
+    pub(super) fn left(&self, bytes: usize) {
         self.held.fetch_sub(bytes, Ordering::AcqRel);
         self.drained.1.notify_all();
     }
@@ -352,7 +365,7 @@ impl Shared {
     pub(super) fn wait_for_memory(&self, kind: LaneKind, look_again: Duration) {
         let limit = match kind {
             LaneKind::Small => UNFILLED_SMALL,
-            LaneKind::Bulk => UNFILLED_BULK,
+            LaneKind::Bulk | LaneKind::Direct => UNFILLED_BULK,
         };
         let mut waited = Duration::ZERO;
         while self.unfilled.load(Ordering::Acquire) > limit && waited < SLOW_DOWN {
@@ -380,6 +393,7 @@ impl Shared {
         match kind {
             LaneKind::Small => &self.small,
             LaneKind::Bulk => &self.bulk,
+            LaneKind::Direct => &self.direct,
         }
     }
 }
@@ -395,6 +409,7 @@ impl Threads {
                 .map_err(JournalError::io("start a thread for", &directory))
         };
         Ok(Self {
+            direct: vec![spawn("journal-direct", |shared| lane::write(shared, &shared.direct))?],
             writers: vec![
                 spawn("journal-small", |shared| lane::write(shared, &shared.small))?,
                 spawn("journal-bulk", |shared| lane::write(shared, &shared.bulk))?,
@@ -402,6 +417,7 @@ impl Threads {
             syncers: vec![
                 spawn("sync-small", |shared| lane::sync(shared, &shared.small))?,
                 spawn("sync-bulk", |shared| lane::sync(shared, &shared.bulk))?,
+                spawn("sync-direct", |shared| lane::sync(shared, &shared.direct))?,
             ],
             others: vec![spawn("filler", filler::fill)?, spawn("keeper", keeper::keep)?],
         })
@@ -419,11 +435,14 @@ impl Drop for Handle {
                 }
             }
         };
+        // What the direct lane cannot write goes to the bulk lane, which therefore closes after it.
+        shared.direct.close_queue();
+        join(threads.direct);
         for lane in [&shared.small, &shared.bulk] {
             lane.close_queue();
         }
         join(threads.writers);
-        for lane in [&shared.small, &shared.bulk] {
+        for lane in [&shared.small, &shared.bulk, &shared.direct] {
             lane.close_sync();
         }
         join(threads.syncers);

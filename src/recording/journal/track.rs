@@ -1,9 +1,11 @@
 //! How far one recording's bytes have come: submitted, written, durable, in the recording's own file.
 //!
-//! Two lanes write one recording's frames and overtake each other. What is acknowledged is the prefix: `written` and
+//! Three lanes write one recording's frames and overtake each other. What is acknowledged is the prefix: `written` and
 //! `durable` only ever count frames before which none is missing. One `Track` is a few hundred bytes when idle.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,12 +16,17 @@ use tokio::sync::Notify;
 use super::segment::Segment;
 use crate::model::SessionId;
 use crate::recording::failure::RecorderError;
+use crate::recording::spool::Spool;
 
-/// Which of the two journal files a frame goes through.
+/// Which way a frame takes to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::recording) enum LaneKind {
+    /// Through the journal, with all other small frames.
     Small,
+    /// Through the journal, with all other larger ones.
     Bulk,
+    /// Straight into its recording's file.
+    Direct,
 }
 
 impl LaneKind {
@@ -38,6 +45,8 @@ impl LaneKind {
         match self {
             Self::Small => "small",
             Self::Bulk => "bulk",
+            // It has no segments of its own.
+            Self::Direct => "direct",
         }
     }
 }
@@ -82,9 +91,14 @@ struct Progress {
     /// Frames not yet durable, and the number of the latest, in each lane.
     small: (usize, u64),
     bulk: (usize, u64),
+    direct: (usize, u64),
+    /// Length of what the recording's file has without a gap.
+    in_file: u64,
     /// Length of the recording so far.
     length: u64,
     filling: VecDeque<Piece>,
+    /// What the filler is writing now.
+    in_hand: Vec<(u64, Bytes)>,
     filling_bytes: usize,
     queued: Queued,
     has_end: bool,
@@ -102,6 +116,8 @@ pub(in crate::recording) struct Track {
     durable: AtomicU64,
     in_flight: AtomicUsize,
     is_stored: AtomicBool,
+    /// Whether its file has been made.
+    has_file: AtomicBool,
     /// Whether its file found no room; the journal has what is missing there.
     is_stalled: AtomicBool,
     failure: OnceLock<RecorderError>,
@@ -126,8 +142,11 @@ impl Track {
             slots: VecDeque::new(),
             small: (0, 0),
             bulk: (0, 0),
+            direct: (0, 0),
+            in_file: 0,
             length: 0,
             filling: VecDeque::new(),
+            in_hand: Vec::new(),
             filling_bytes: 0,
             queued: Queued::No,
             has_end: false,
@@ -141,6 +160,7 @@ impl Track {
             durable: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             is_stored: AtomicBool::new(false),
+            has_file: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
             failure: OnceLock::new(),
             fatal: OnceLock::new(),
@@ -171,17 +191,21 @@ impl Track {
     }
 
     /// For each lane with frames that are not durable, the number of the latest.
-    pub(super) fn outstanding(&self) -> [Option<u64>; 2] {
+    pub(super) fn outstanding(&self) -> [Option<u64>; 3] {
         let progress = self.lock();
-        [progress.small, progress.bulk].map(|(count, number)| (count > 0).then_some(number))
+        [progress.small, progress.bulk, progress.direct].map(|(count, number)| (count > 0).then_some(number))
     }
 
-    pub(super) fn mark_written(&self, position: u64, segment: &Arc<Segment>) {
+    /// Notes that a frame is in a segment, or in the recording's own file when there is none.
+    pub(super) fn mark_written(&self, position: u64, segment: Option<&Arc<Segment>>) {
         let mut progress = self.lock();
         if let Some(slot) = progress.slot(position) {
             slot.stage = Stage::Written;
-            slot.piece.segment = Some(Arc::clone(segment));
             self.in_flight.fetch_sub(slot.piece.bytes.len(), Ordering::AcqRel);
+            match segment {
+                Some(segment) => slot.piece.segment = Some(Arc::clone(segment)),
+                None => slot.piece.bytes = Bytes::new(),
+            }
         }
         let from = self.written.load(Ordering::Acquire).max(progress.base);
         let skip = usize::try_from(from - progress.base).unwrap_or(usize::MAX);
@@ -204,8 +228,11 @@ impl Track {
         }
         let before = progress.base;
         while progress.slots.front().is_some_and(|slot| slot.stage == Stage::Durable) {
-            if let Some(Slot { piece, .. }) = progress.slots.pop_front() {
+            if let Some(Slot { piece, lane, .. }) = progress.slots.pop_front() {
                 progress.base += 1;
+                if lane == LaneKind::Direct {
+                    continue;
+                }
                 progress.filling_bytes += piece.bytes.len();
                 progress.filling.push_back(piece);
             }
@@ -223,6 +250,41 @@ impl Track {
         queued
     }
 
+    /// Everything that the file lacks up to and including a frame, and where it belongs. The file never has a gap.
+    pub(super) fn lacking(&self, position: u64) -> (u64, Vec<Bytes>) {
+        let progress = self.lock();
+        let from = progress.in_file;
+        let count = usize::try_from((position + 1).saturating_sub(progress.base)).unwrap_or(usize::MAX);
+        let slots = progress.slots.iter().take(count).map(|slot| &slot.piece);
+        let pieces = progress.filling.iter().chain(slots).map(|piece| (piece.offset, piece.bytes.clone()));
+        let all = progress.in_hand.iter().cloned().chain(pieces);
+        (from, all.filter(|(offset, _)| *offset >= from).map(|(_, bytes)| bytes).collect())
+    }
+
+    /// Notes how far the file goes now.
+    pub(super) fn reaches(&self, end: u64) {
+        let mut progress = self.lock();
+        progress.in_file = progress.in_file.max(end);
+    }
+
+    /// A frame takes another way than the one it was given.
+    pub(super) fn moved(&self, position: u64, to: LaneKind) {
+        let mut progress = self.lock();
+        let Some(slot) = progress.slot(position) else { return };
+        let from = std::mem::replace(&mut slot.lane, to);
+        let left = &mut progress.lane(from).0;
+        *left = left.saturating_sub(1);
+        progress.lane(to).0 += 1;
+    }
+
+    /// Opens the recording's file, making it the first time. One that is gone later is an error.
+    pub(super) fn file(&self, spool: &Spool) -> io::Result<(File, bool)> {
+        let is_new = !self.has_file.load(Ordering::Acquire);
+        let file = spool.writer(&self.session, is_new)?;
+        self.has_file.store(true, Ordering::Release);
+        Ok((file, is_new))
+    }
+
     /// Takes up to `most` bytes for the file, and at least one piece when there is any.
     pub(super) fn take_pieces(&self, most: usize) -> Vec<Piece> {
         let mut progress = self.lock();
@@ -236,6 +298,7 @@ impl Track {
             pieces.extend(progress.filling.pop_front());
         }
         progress.filling_bytes -= total;
+        progress.in_hand = pieces.iter().map(|piece| (piece.offset, piece.bytes.clone())).collect();
         if progress.filling.is_empty() {
             progress.filling.shrink_to(8);
         }
@@ -243,14 +306,18 @@ impl Track {
     }
 
     /// Takes back pieces that found no room in the file. The caller sees to it that the filler comes again.
-    pub(super) fn stall(&self, pieces: Vec<Piece>) {
+    pub(super) fn put_back(&self, pieces: Vec<Piece>) {
         let mut progress = self.lock();
+        progress.in_hand = Vec::new();
         for piece in pieces.into_iter().rev() {
             progress.filling_bytes += piece.bytes.len();
             progress.filling.push_front(piece);
         }
         progress.queued = Queued::Lazily;
-        drop(progress);
+    }
+
+    /// Notes that there is no room for the file: the session ends, and its recording is finished when there is.
+    pub(super) fn stall(&self) {
         self.is_stalled.store(true, Ordering::Release);
         self.fail(RecorderError::DiskFull);
         self.now_stored.notify_waiters();
@@ -259,7 +326,9 @@ impl Track {
     /// Notes that pieces are in the file and not synced; answers with how much is not, and how to queue what is left.
     pub(super) fn filled(&self, pieces: Vec<Piece>) -> (usize, Queued) {
         let mut progress = self.lock();
-        for Piece { bytes, segment, .. } in pieces {
+        progress.in_hand = Vec::new();
+        for Piece { bytes, segment, offset } in pieces {
+            progress.in_file = progress.in_file.max(offset + bytes.len() as u64);
             progress.unsynced_bytes += bytes.len();
             if let Some(segment) = segment.filter(|s| !progress.unsynced.iter().any(|u| Arc::ptr_eq(u, s))) {
                 progress.unsynced.push(segment);
@@ -304,7 +373,7 @@ impl Track {
     }
 
     /// Fails the recording because its own file failed. What the journal acknowledged is still safe there.
-    pub(super) fn fail_file(&self, error: &std::io::Error) {
+    pub(super) fn fail_file(&self, error: &io::Error) {
         if self.file_failure.set(RecorderError::FileFailed(error.to_string())).is_ok() {
             self.now_failed.notify_waiters();
         }
@@ -396,6 +465,7 @@ impl Progress {
         match lane {
             LaneKind::Small => &mut self.small,
             LaneKind::Bulk => &mut self.bulk,
+            LaneKind::Direct => &mut self.direct,
         }
     }
 
@@ -450,7 +520,7 @@ mod tests {
             let prefix = |done: &BTreeSet<u64>| (0..24).take_while(|n| done.contains(n)).count() as u64;
             let (mut written, mut synced) = (BTreeSet::new(), BTreeSet::new());
             for position in writes {
-                track.mark_written(position, &segment);
+                track.mark_written(position, Some(&segment));
                 written.insert(position);
                 prop_assert_eq!(track.written.load(Ordering::Acquire), prefix(&written));
                 prop_assert_eq!(track.in_flight(), (24 - written.len()) * 5);
