@@ -213,6 +213,14 @@ pub struct RequestRule {
     pub use_within_s: u64,
 }
 
+impl Command {
+    /// Whether it begins a window of time: for these the clock must be right.
+    #[must_use]
+    pub const fn begins_a_window(&self) -> bool {
+        matches!(self, Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_))
+    }
+}
+
 /// Ids for what a command may create. Drawn before deciding, so that deciding is a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fresh {

@@ -75,13 +75,14 @@ pub(crate) async fn run(args: LoginArgs, run: &Invocation) -> Outcome {
     };
     let client = Client::pinned(&server, &fingerprint)?;
     let preferred = known.and_then(|known| known.key.clone());
-    let (signed_in, key) =
-        sign_in(&client, &fingerprint, args.ssh_key.as_deref(), preferred.as_deref()).await?;
+    let named = args.ssh_key.or_else(|| known.and_then(Profile::key_file));
+    let (signed_in, signer) = sign_in(&client, &fingerprint, named.as_deref(), preferred.as_deref()).await?;
     let profile = Profile {
         server,
         fingerprint,
         person: Some(signed_in.name.clone()),
-        key: Some(key),
+        key: Some(signer.fingerprint()),
+        key_file: signer.file(),
         token: Some(signed_in.token),
         until: Some(signed_in.until),
     };
@@ -136,13 +137,13 @@ pub(crate) async fn whoami(run: &Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tries the keys in turn; answers with the token and the fingerprint of the key that was let in.
+/// Tries the keys in turn; answers with the token and the key that was let in.
 async fn sign_in(
     client: &Client,
     fingerprint: &str,
     named: Option<&std::path::Path>,
     preferred: Option<&str>,
-) -> Result<(SignedIn, String), CliError> {
+) -> Result<(SignedIn, Signer), CliError> {
     let mut refused = None;
     for signer in Signer::candidates(named, preferred).await? {
         let challenge: Challenge = shaped(client.post("/sign-in/challenge", &json!({})).await?)?;
@@ -159,7 +160,7 @@ async fn sign_in(
             "signature": signature,
         });
         match client.post("/sign-in", &body).await {
-            Ok(value) => return Ok((shaped(value)?, signer.fingerprint())),
+            Ok(value) => return Ok((shaped(value)?, signer)),
             Err(error) if error.code() == CliError::failed("").code() => refused = Some(error),
             Err(error) => return Err(error),
         }

@@ -26,6 +26,9 @@ pub(crate) struct Profile {
     pub(crate) person: Option<String>,
     /// The `SHA256:…` fingerprint of the SSH key they signed in with; approvals are signed with the same.
     pub(crate) key: Option<String>,
+    /// The file that key was in, when it was not in an agent.
+    #[serde(default)]
+    pub(crate) key_file: Option<PathBuf>,
     /// The bearer token.
     pub(crate) token: Option<String>,
     /// Until when it is good at most.
@@ -44,6 +47,11 @@ impl Profile {
             CliError::failed(format!("{}: {}", path.display(), error.message()))
                 .hint("remove the file and run 'postern login' again")
         })
+    }
+
+    /// The key file somebody signed in with, while it is still there.
+    pub(crate) fn key_file(&self) -> Option<PathBuf> {
+        self.key_file.clone().filter(|path| path.exists())
     }
 
     /// Writes the profile, readable by its owner alone.
@@ -93,6 +101,7 @@ mod tests {
             fingerprint: "SHA256:x".into(),
             person: Some("alice".into()),
             key: None,
+            key_file: Some("/home/alice/key".into()),
             token: Some("pst_api_x".into()),
             until: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         };

@@ -246,8 +246,10 @@ async fn sign(
     hash: &str,
     duration_s: u64,
 ) -> Result<String, CliError> {
-    let preferred = Profile::load(&run.place.profile)?.and_then(|profile| profile.key);
-    let candidates = Signer::candidates(args.ssh_key.as_deref(), preferred.as_deref()).await?;
+    let profile = Profile::load(&run.place.profile)?;
+    let named = args.ssh_key.clone().or_else(|| profile.as_ref().and_then(Profile::key_file));
+    let preferred = profile.and_then(|profile| profile.key);
+    let candidates = Signer::candidates(named.as_deref(), preferred.as_deref()).await?;
     let signer = candidates.first().ok_or_else(|| CliError::failed("no SSH key to sign with"))?;
     signer.sign(Approval::NAMESPACE, &Approval::message(&request.request, hash, duration_s)).await
 }

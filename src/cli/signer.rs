@@ -60,6 +60,14 @@ impl Signer {
         self.public.fingerprint(HashAlg::Sha256).to_string()
     }
 
+    /// The file it is in, by its full name; `None` for a key in an agent.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        match &self.holder {
+            Holder::Agent => None,
+            Holder::File(path) => std::path::absolute(path).ok(),
+        }
+    }
+
     /// The key, or a certificate for it, in OpenSSH's form.
     pub(crate) fn presented(&self) -> &str {
         &self.presented

@@ -14,4 +14,4 @@ pub use dial::{DialError, dial};
 pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};
 pub use pressure::{Held, Pressure};
-pub use stream::{PacedStream, QuickStream};
+pub use stream::{PacedStream, PromptStream, QuickStream};

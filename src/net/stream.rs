@@ -138,3 +138,87 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PacedStream<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+/// A stream that fails when its peer says nothing for too long: at first, and between what it says. Writing to it counts
+/// as being spoken with.
+pub struct PromptStream<S> {
+    stream: S,
+    between: Duration,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl<S> PromptStream<S> {
+    /// Waits `first` for the first byte and `between` from then on.
+    pub fn new(stream: S, first: Duration, between: Duration) -> Self {
+        Self { stream, between, silence: Box::pin(tokio::time::sleep(first)) }
+    }
+
+    fn heard(&mut self) {
+        self.silence.as_mut().reset(deadline(self.between));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a timer of the runtime's wants the runtime's own clock")]
+fn deadline(after: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + after
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+            Poll::Ready(outcome) => {
+                self.heard();
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                ready!(self.silence.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PromptStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        self.heard();
+        Poll::Ready(outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_ends_a_stream_and_speech_does_not() {
+        let (mut peer, near) = tokio::io::duplex(64);
+        let long = Duration::from_secs(3600);
+        let mut stream = PromptStream::new(near, long, Duration::from_millis(20));
+        let mut byte = [0];
+        peer.write_all(b"x").await.unwrap();
+        stream.read_exact(&mut byte).await.unwrap();
+        assert_eq!(stream.read(&mut byte).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut peer, near) = tokio::io::duplex(64);
+        let mut stream = PromptStream::new(near, Duration::from_millis(20), long);
+        assert_eq!(stream.read(&mut byte).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        stream.write_all(b"y").await.unwrap();
+        peer.write_all(b"z").await.unwrap();
+        stream.read_exact(&mut byte).await.unwrap();
+        assert_eq!(&byte, b"z");
+    }
+}

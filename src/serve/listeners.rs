@@ -23,17 +23,23 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::Peer;
-use crate::net::{Accepted, Listener};
+use crate::net::{Accepted, Listener, ListenerLimits, PromptStream};
 use crate::protocol::ssh::{Arrival, Carried, Front, SshAdapter};
 use crate::session::{Ending, Gate, lifecycle};
 
 /// How long a TLS handshake and the head of a request may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(15);
-/// Requests one HTTP/2 connection may have open.
-const STREAMS: u32 = 64;
-/// API connections at once.
-const API_CONNECTIONS: usize = 1024;
+/// How long an API connection may be silent before its first request, and between requests. A watched session counts.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+/// Requests one HTTP/2 connection may have open, and bytes of them it may have under way.
+const STREAMS: u32 = 32;
+const STREAM_WINDOW: u32 = 64 << 10;
+const WINDOW: u32 = 256 << 10;
+/// API and metrics connections at once: in all, and from one source, so that none can shut out a revocation from another.
+pub(super) const API_LIMITS: ListenerLimits =
+    ListenerLimits { before_login: 1024, before_login_per_source: 64 };
 /// The mode of the control socket: the machine's operator, nobody else.
 const OWNER_ONLY: u32 = 0o600;
 
@@ -51,7 +57,13 @@ pub(super) async fn ssh(
         let arrival = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = lives.join_next(), if !lives.is_empty() => continue,
+            Some(ended) = lives.join_next(), if !lives.is_empty() => {
+                if let Err(error) = ended {
+                    metrics::counter!("postern_lifecycles_broken_total").increment(1);
+                    tracing::error!(%error, "a connection's task broke; what it had open was cut");
+                }
+                continue;
+            }
             Some(carried) = carried.recv() => Some(Arrival::carried(*carried)),
             Accepted { socket, peer, place } = listener.accept() => Arrival::direct(socket, peer, place).ok(),
         };
@@ -82,17 +94,15 @@ pub(super) async fn https(
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept() => accepted,
         };
-        if connections.len() >= API_CONNECTIONS {
-            continue;
-        }
         let (tls, api) = (tls.clone(), api.clone());
         connections.spawn(async move {
             socket.set_nodelay(true).ok();
             let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await;
-            drop(place);
             if let Ok(Ok(stream)) = handshake {
                 http(stream, api, Peer(Some(peer))).await;
             }
+            // Kept to the end: who has not signed in by then may still hold a connection.
+            drop(place);
         });
     }
 }
@@ -168,5 +178,7 @@ where
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(64 << 10);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    builder.http2().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
+    let stream = PromptStream::new(stream, FIRST_WORD, SILENCE);
     builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await.ok();
 }

@@ -136,8 +136,8 @@ impl Node {
             before_login_per_source: config.limits.before_login_per_source,
         };
         let ssh = bind(config.ssh.listen, limits).await?;
-        let https = bind(config.api.listen, limits).await?;
-        let metrics = bind(config.metrics.listen, limits).await?;
+        let https = bind(config.api.listen, listeners::API_LIMITS).await?;
+        let metrics = bind(config.metrics.listen, listeners::API_LIMITS).await?;
         let control_path = directory.join(CONTROL);
         let control = listeners::bind_control(&control_path)?;
         let addresses = Addresses {

@@ -27,6 +27,15 @@ pub enum StoreError {
         /// What the system says.
         cause: String,
     },
+    /// The machine's clock is behind the ledger's last entry: a window counted from that would last too long.
+    #[error(
+        "the machine's clock is {behind_s} s behind the ledger's last entry: nothing is granted and no session begins \
+         until it is right again; see 'the clock' in the operations manual"
+    )]
+    ClockBehind {
+        /// By how many seconds.
+        behind_s: u64,
+    },
     /// An entry's bytes are not those that were hashed.
     #[error("entry {seq} of the ledger was edited: its bytes no longer match its hash; restore the database")]
     EntryEdited {

@@ -20,6 +20,8 @@ use crate::model::{Clock, Signer, Timestamp};
 
 /// How often the feed hears that the writer lives, and what is due is looked at.
 const BEAT: Duration = Duration::from_millis(200);
+/// How far the machine's clock may be behind the ledger's last entry before nothing is granted any more.
+const BEHIND: Duration = Duration::from_secs(60);
 /// Most commands in one transaction.
 const GROUP: usize = 1024;
 
@@ -138,6 +140,11 @@ impl Writer {
 
     /// Decides one command and adds what it makes to the group, all of it or nothing.
     fn decide(&mut self, group: &mut Group, by: &Actor, command: Command) -> Outcome {
+        // The ledger's time never goes back. If it ran ahead, what is counted from it would end too late.
+        let behind = Duration::try_from(self.last.duration_since(self.clock.now())).unwrap_or_default();
+        if behind > BEHIND && command.begins_a_window() {
+            return Err(StoreError::ClockBehind { behind_s: behind.as_secs() }.into());
+        }
         let fresh = Fresh::random().map_err(|_| StoreError::NoRandomness)?;
         let facts = access::decide(&self.draft, by, command, group.now, fresh)?;
         let mut made = Vec::with_capacity(facts.len());

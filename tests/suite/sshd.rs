@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::keeper::Process;
 use crate::wait;
@@ -70,9 +71,19 @@ pub(crate) fn login() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A loopback port nobody listened on a moment ago.
+/// A loopback port that nobody listens on and that this process gives out once. Below those the system gives to
+/// clients, or a connection of another test could take it before it is listened on.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let range = 12_000..32_000_u32;
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let step = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % (range.end - range.start);
+        let port = u16::try_from(range.start + step).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A fresh key pair at `path` and `path.pub`, without a passphrase.

@@ -56,7 +56,7 @@ pub(in crate::cli) async fn run(args: &DemoArgs, run: &Invocation) -> Outcome {
         super::super::out::line(&if run.json { report.to_json() } else { report.to_text() });
         return Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    super::super::out::line(&world.guide());
+    super::super::out::line(&world.guide()?);
     tokio::signal::ctrl_c().await.map_err(DemoError::from)?;
     world.stop().await;
     Ok(ExitCode::SUCCESS)

@@ -110,7 +110,11 @@ impl World {
         let fingerprint =
             fingerprint.pointer("/api/fingerprint").and_then(|f| f.as_str()).unwrap_or_default();
         for name in PEOPLE.iter().map(|(name, _)| *name).chain([ADMIN]) {
-            self.postern(name, &["login", &server, "--fingerprint", fingerprint]).await?.or_fail("login")?;
+            // Once: the later commands have to find the key by themselves, as everybody's do.
+            let key = shown(&self.home(name).join("id_ed25519"));
+            self.postern(name, &["login", &server, "--fingerprint", fingerprint, "--ssh-key", &key])
+                .await?
+                .or_fail("login")?;
         }
         Ok(())
     }
@@ -210,34 +214,57 @@ impl World {
         self.node.stop().await;
     }
 
-    /// What to paste, and where.
-    pub(super) fn guide(&self) -> String {
-        let (root, address) = (self.root().display(), self.address());
-        let ssh = self.ssh_options("alice").join(" ");
-        let program = self.program.display();
-        let postern = |name: &str| format!("POSTERN_CONFIG={root}/{name}/config.toml {program}");
-        format!(
-            "\nPostern is running in {root}, with the target {TARGET}.\nPaste these in other terminals, in this order. \
-             Ctrl-C here ends everything.\n\n\
-             1. alice connects, gives a reason when asked, and waits:\n\n   ssh {ssh} {address}@127.0.0.1\n\n\
-             2. bob reads the request and approves it; alice's terminal carries on:\n\n   {bob} requests\n   {bob} approve \
-             req_…\n\n\
-             3. carol watches the session as it happens:\n\n   {carol} sessions --live\n   {carol} watch ses_…\n\n\
-             4. dave revokes the grant; alice is cut at once, and the receipt says when:\n\n   {dave} grants\n   {dave} \
-             revoke grn_… --reason 'enough'\n   {dave} receipt ses_…\n\n\
-             5. carol plays the recording back and verifies it:\n\n   {carol} play ses_… --identity \
-             {root}/carol/reviewer.txt\n   {carol} verify ses_…\n",
-            bob = postern("bob"),
-            carol = postern("carol"),
-            dave = postern(ADMIN),
-        )
+    /// What to paste, and where. Each person gets a command of their own, so that there is little to paste.
+    pub(super) fn guide(&self) -> Result<String, DemoError> {
+        let bin = self.root().join("bin");
+        std::fs::create_dir_all(&bin)?;
+        for name in PEOPLE.iter().map(|(name, _)| *name).chain([ADMIN]) {
+            let config = shown(&self.home(name).join("config.toml"));
+            let identity = match name {
+                "carol" => format!("POSTERN_IDENTITY='{}' ", self.identity()),
+                _ => String::new(),
+            };
+            let program = self.program.display();
+            write_script(
+                &bin.join(name),
+                &format!("{identity}POSTERN_CONFIG='{config}' exec '{program}' \"$@\""),
+            )?;
+        }
+        // Quieter than usual would hide the dialogue.
+        let options: String = self
+            .ssh_options("alice")
+            .iter()
+            .filter(|option| !option.starts_with("LogLevel"))
+            .map(|option| if option == "-o" { String::new() } else { option.clone() })
+            .map(|option| match option.as_str() {
+                "" => String::new(),
+                option if option.contains('=') => format!("-o '{option}' "),
+                option => format!("'{option}' "),
+            })
+            .collect();
+        let address = self.address();
+        write_script(&bin.join("ssh-alice"), &format!("exec ssh {options}'{address}@127.0.0.1' \"$@\""))?;
+        let bin = bin.display();
+        Ok(format!(
+            "\nPostern is running in {root}, with the target {TARGET} and four people.\nPaste these in other terminals, \
+             in this order. Ctrl-C here ends everything.\n\n\
+             1. alice connects ({address}@127.0.0.1), gives a reason when asked, and waits:\n\n   {bin}/ssh-alice\n\n\
+             2. bob reads the request and approves it; alice's terminal carries on:\n\n   {bin}/bob requests\n   \
+             {bin}/bob approve req_…\n\n\
+             3. carol watches the session as it happens:\n\n   {bin}/carol sessions --live\n   {bin}/carol watch ses_…\n\n\
+             4. dave revokes the grant; alice is cut at once, and the receipt says when:\n\n   {bin}/dave grants\n   \
+             {bin}/dave revoke grn_… --reason 'enough'\n   {bin}/dave receipt ses_…\n\n\
+             5. carol plays the recording back and verifies it:\n\n   {bin}/carol play ses_…\n   {bin}/carol verify \
+             ses_…\n",
+            root = self.root().display(),
+        ))
     }
 
     fn environment(&self, command: &mut Command, name: &str) {
         let home = self.home(name);
         command
             .env("POSTERN_CONFIG", home.join("config.toml"))
-            .env("POSTERN_SSH_KEY", home.join("id_ed25519"))
+            .env_remove("POSTERN_SSH_KEY")
             .env_remove("POSTERN_DIR")
             .env_remove("SSH_AUTH_SOCK");
     }
@@ -334,6 +361,14 @@ fn write_key(path: &Path, comment: &str) -> Result<(), DemoError> {
     key.write_openssh_file(path, LineEnding::LF).map_err(failed)?;
     let public = key.public_key().to_openssh().map_err(failed)?;
     std::fs::write(path.with_extension("pub"), format!("{public}\n"))?;
+    Ok(())
+}
+
+/// A shell script for its owner to run.
+fn write_script(path: &Path, line: &str) -> Result<(), DemoError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, format!("#!/bin/sh\n{line}\n"))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
     Ok(())
 }
 

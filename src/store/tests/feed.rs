@@ -173,4 +173,7 @@ fn what_is_due_passes_by_itself_and_the_ledgers_time_never_goes_back() {
     let store = Store::open(directory.path(), signer(), ORIGIN, Clock::manual(at(-5000))).unwrap();
     let made = store.submit_blocking(Actor::Node, end(0, EndReason::GrantExpired)).unwrap();
     assert_eq!(made[0].at, at(3600));
+    // But a window that began there would last too long: nothing is granted until the clock is right.
+    let behind = store.submit_blocking(story.erin.1.clone(), start(&story, 1)).unwrap_err();
+    assert_eq!(behind, SubmitError::Failed(StoreError::ClockBehind { behind_s: 8600 }));
 }
