@@ -18,7 +18,7 @@ use super::frame::{Kind, Outcome};
 use super::header::{Header, Parts};
 use super::journal::keeper::Due;
 use super::journal::track::{Stage, Track};
-use super::journal::{Journal, Shared, Submission};
+use super::journal::{DIRECT_FRAME, Journal, Shared, Submission};
 use super::key::{self, KeyError, Recipient};
 use super::live::{Watch, Watchers};
 use super::seal::{Frame, SealError, Sealer};
@@ -162,8 +162,13 @@ impl Recorder {
         let sealed =
             state.seal(inner.epoch, now, events).inspect_err(|error| inner.track.fail(error.clone()))?;
         if !sealed.is_empty() {
+            let is_bulky = sealed.iter().any(|frame| frame.bytes.len() > DIRECT_FRAME);
             let mut frames: Vec<_> = sealed.into_iter().map(submission).collect();
-            if state.unsigned_frames >= FRAMES_A_CHECKPOINT || state.unsigned_bytes >= BYTES_A_CHECKPOINT {
+            // What is written past the journal is believed after a crash only when a checkpoint covers it.
+            if is_bulky
+                || state.unsigned_frames >= FRAMES_A_CHECKPOINT
+                || state.unsigned_bytes >= BYTES_A_CHECKPOINT
+            {
                 frames.push(submission(state.checkpoint()?.0));
             }
             state.last = Position(inner.shared.submit(&inner.track, frames));

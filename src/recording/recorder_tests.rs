@@ -265,6 +265,29 @@ async fn a_crash_at_any_moment_keeps_what_was_acknowledged() {
     }
 }
 
+#[tokio::test]
+async fn a_torn_bulky_frame_is_never_signed() {
+    let world = World::new();
+    let (journal, _) = world.open();
+    let recorder = Recorder::open(&journal, world.spec()).unwrap();
+    for _ in 0..2 {
+        let at = recorder.record(vec![output(random(250_000)), input("between")]).unwrap();
+        recorder.durable(at).await.unwrap();
+    }
+    let (copy_journal, copy_recordings) = world.crashed("torn");
+    let mut files = fs::read_dir(copy_recordings.join("open")).unwrap();
+    let path = files.next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    let torn = bytes.len() - 100_000;
+    bytes[torn..torn + 4096].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let (_again, recovered) = world.open_at(copy_journal, copy_recordings);
+    let path = &recovered[0].path;
+    assert_eq!(world.verify(path).unwrap().outcome, Outcome::Cut);
+    assert_eq!(inputs(&world.events(path)), ["between"], "the first is whole, the second is not believed");
+    assert!(recovered[0].set_aside.is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_recorders_share_one_journal_through_many_segments() {
     let mut world = World::new();

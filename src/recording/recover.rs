@@ -12,12 +12,16 @@ use super::digest::{Digest, chain};
 use super::disk::{Area, Disk};
 use super::error::RecordingError;
 use super::failure::JournalError;
-use super::frame::{Claim, Outcome};
+use super::frame::{Claim, HEAD_BYTES, Outcome};
+use super::journal::DIRECT_FRAME;
 use super::reader::{Frames, frame_digest};
 use super::seal::sign_claim;
 use super::spool::{Spool, locate};
 use super::verify::check_claim;
 use crate::model::{SessionId, Signer};
+
+/// A frame's body above this may have been written past the journal.
+const IN_DOUBT: usize = DIRECT_FRAME - HEAD_BYTES;
 
 /// A recording that the last run did not finish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,17 +146,29 @@ fn recover_one(
 }
 
 /// Follows the frames from the start to the last whole one. Errors are what must not be signed.
+///
+/// A frame that came through the journal is there as a whole or not at all. A larger one may be torn, which without the
+/// file key shows only at the next checkpoint; it, and what follows it, counts when that holds.
 fn walk(path: &Path) -> Result<Walked, RecordingError> {
     let mut frames = Frames::open(path)?;
     let header = frames.header().clone();
     header.check_signature(&frames.prelude, &frames.header_body)?;
-    let mut end = None;
+    let (mut end, mut is_in_doubt) = (None, false);
+    let mut sure = (frames.position(), frames.bytes());
     while end.is_none() {
         match frames.next_frame() {
             Ok(Some(frame)) => {
+                is_in_doubt |= frame.body.len() > IN_DOUBT;
                 if let Some(claim) = Claim::parse(frame.kind, &frame.body) {
-                    check_claim(&header, &frame, &claim)?;
+                    match check_claim(&header, &frame, &claim) {
+                        Ok(()) => is_in_doubt = false,
+                        Err(_) if is_in_doubt => break,
+                        Err(error) => return Err(error),
+                    }
                     end = claim.outcome.map(|_| (frame.counter, claim));
+                }
+                if !is_in_doubt {
+                    sure = (frames.position(), frames.bytes());
                 }
             }
             Ok(None) => break,
@@ -161,8 +177,8 @@ fn walk(path: &Path) -> Result<Walked, RecordingError> {
             Err(_) => break,
         }
     }
-    let (chain, next) = frames.position();
-    Ok(Walked { header: header.hash(), signer: header.signer, chain, next, good: frames.bytes(), end })
+    let ((chain, next), good) = sure;
+    Ok(Walked { header: header.hash(), signer: header.signer, chain, next, good, end })
 }
 
 fn damaged(session: SessionId, spool: &Spool, why: String) -> Result<Recovered, JournalError> {

@@ -47,6 +47,21 @@ pub(super) trait Reader: Send {
     fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, BackendError>;
     /// Checks the database's own structure, which can take long.
     fn integrity(&self) -> Result<(), BackendError>;
+    /// A digest of every derived table, history included, and of the layout.
+    fn tables(&self) -> Result<Vec<TableDigest>, BackendError>;
+    /// The same tables, empty and nobody else's, to make the digests that should be.
+    fn scratch(&self) -> Result<Box<dyn Scratch>, BackendError>;
+}
+
+/// A table's name and a digest of everything in it.
+pub(super) type TableDigest = (&'static str, [u8; 32]);
+
+/// Derived tables that are made again only to be compared.
+pub(super) trait Scratch {
+    /// Writes rows, in their order.
+    fn put(&mut self, rows: &[Row]) -> Result<(), BackendError>;
+    /// As [`Reader::tables`].
+    fn tables(&self) -> Result<Vec<TableDigest>, BackendError>;
 }
 
 /// Everything one transaction writes.

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::backend::{Live, Reader, Row};
-use super::error::StoreError;
+use super::backend::{Live, Reader, Row, TableDigest};
+use super::error::{BackendError, StoreError};
 use super::project;
 use crate::access::{self, State};
 use crate::ledger::entry::Entry;
 use crate::ledger::{Checkpoint, Frontier, TileNode, TreeHash, VerifierKey};
 use crate::model::Timestamp;
 
+/// Rows put into the scratch tables at a time.
+const ROWS: usize = 4096;
 /// Entries read at a time.
 const PAGE: u64 = 1024;
 
@@ -89,10 +91,20 @@ pub(super) fn replay(
 
 /// Reads everything there is and compares it with everything it should be.
 pub(super) fn whole(reader: &dyn Reader, key: &VerifierKey) -> Result<Replayed, StoreError> {
-    let mut nodes = Vec::new();
-    let found = replay(reader, key, |more, _| nodes.extend(more))?;
+    let (mut nodes, mut rows): (Vec<_>, Vec<Row>) = (Vec::new(), Vec::new());
+    let (mut scratch, mut made) = (reader.scratch()?, Ok(()));
+    let found = replay(reader, key, |more_nodes, more_rows| {
+        nodes.extend(more_nodes);
+        rows.extend(more_rows);
+        if rows.len() >= ROWS && made.is_ok() {
+            made = scratch.put(&rows);
+            rows.clear();
+        }
+    })?;
+    made.and_then(|()| scratch.put(&rows))?;
     tree_is(reader, &nodes)?;
     tables_are(&reader.live()?, &found.state)?;
+    history_is(&reader.tables()?, &scratch.tables()?)?;
     Ok(found)
 }
 
@@ -133,6 +145,17 @@ fn tree_is(reader: &dyn Reader, nodes: &[TileNode]) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Compares what the tables say of the past, which no state holds any more, and how the database is laid out.
+fn history_is(found: &[TableDigest], expected: &[TableDigest]) -> Result<(), StoreError> {
+    match found.iter().zip(expected).find(|(found, expected)| found != expected) {
+        None => Ok(()),
+        Some((("layout", _), _)) => Err(StoreError::Backend(BackendError::Damaged(
+            "it has a table, index, trigger or view that this program did not make".to_owned(),
+        ))),
+        Some(((table, _), _)) => Err(StoreError::ProjectionEdited { table }),
+    }
 }
 
 /// Compares table by table, so that the error can say which.

@@ -18,29 +18,43 @@ use crate::ssh::ALL;
 use crate::wait;
 use crate::world::World;
 
-/// How many random kills a run makes; `POSTERN_KILLS` asks for more.
-const KILLS: usize = 6;
+/// How many random kills each of the two tests makes; `POSTERN_KILLS` asks for another number.
+const KILLS: usize = 50;
 
 /// D-36: `kill -9` at random moments under traffic. What the target got and what the operator saw is in the recording.
 #[test]
 fn a_killed_bastion_has_recorded_all_it_forwarded() {
+    kill_at_random(0);
+}
+
+/// As before, beside it, with moments of its own.
+#[test]
+fn a_bastion_killed_again_and_again_has_recorded_all_it_forwarded() {
+    kill_at_random(1);
+}
+
+fn kill_at_random(seed: u64) {
     let world = World::fresh();
     let kills = std::env::var("POSTERN_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let mut seen = 0;
     for round in 0..kills {
-        let talk = Talk::start(&world, round);
-        // Spread over the first seconds of traffic, so that every stage is hit in the long run.
-        let pause = u64::from(noise(round as u64 + 1, 1)[0]) * 8 + 20;
+        let talk = Talk::start(&world, &target, round);
+        // Spread over the first second of traffic, so that every stage is hit in the long run.
+        let pause = u64::from(noise((round as u64 + 1) << 1 | seed, 1)[0]) * 4 + 20;
         std::thread::sleep(Duration::from_millis(pause));
         world.kill();
-        talk.stop_and_compare(&world);
+        seen += talk.stop_and_compare(&world);
     }
+    assert!(seen > kills, "the taps saw {seen} bytes in {kills} rounds: there was no traffic to lose");
     world.machine.ok(&["ledger", "verify"]);
+    world.sign_in(&world.hand("carol"));
     world.hand("carol").ok(&["verify", "--all"]);
 }
 
-/// One session that sends numbered lines both ways, with a tap at each side.
+/// One session with traffic, and a tap at each side.
 struct Talk {
-    target: String,
     at_target: std::path::PathBuf,
     pipes: Pipes,
     is_over: Arc<AtomicBool>,
@@ -48,12 +62,18 @@ struct Talk {
 }
 
 impl Talk {
-    fn start(world: &World, round: usize) -> Self {
-        let target = world.target();
-        world.grant("alice", &target, ALL);
-        let at_target = world.dir.join(format!("tap-{target}"));
-        let command = format!("tee {}", at_target.display());
-        let mut pipes = world.client("alice").open(&target, &[&command]);
+    /// Typists, bulk in both directions, a flood of output, and a terminal, in turns.
+    fn start(world: &World, target: &str, round: usize) -> Self {
+        let at_target = world.dir.join(format!("tap-{round}"));
+        let tap = at_target.display();
+        let (options, command): (&[&str], _) = match round % 4 {
+            0 | 1 => (&[], format!("tee {tap}")),
+            2 => (&[], format!("echo begin; head -c 60000000 /dev/urandom & tee {tap} > /dev/null")),
+            _ => (&["-tt"], format!("stty raw -echo; tee {tap}")),
+        };
+        let mut args = options.to_vec();
+        args.push(&command);
+        let mut pipes = world.client("alice").open(target, &args);
         pipes.say("begin\n").unwrap();
         pipes.hear("begin");
         let is_over = Arc::new(AtomicBool::new(false));
@@ -61,33 +81,34 @@ impl Talk {
         let mut input = pipes.take_input();
         let writer = std::thread::spawn(move || {
             let mut line = 0_u64;
+            let length = if round % 4 == 1 { 4000 } else { 0 };
             while !stop.load(Ordering::Relaxed) {
-                // Typists in even rounds, bulk in odd ones.
-                let text =
-                    format!("{line:08}{}\n", ".".repeat(if round.is_multiple_of(2) { 0 } else { 4000 }));
+                let text = format!("{line:08}{}\n", ".".repeat(length));
                 if input.write_all(text.as_bytes()).is_err() {
                     break;
                 }
                 line += 1;
-                if round.is_multiple_of(2) {
+                if length == 0 {
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
         });
-        Self { target, at_target, pipes, is_over, writer }
+        Self { at_target, pipes, is_over, writer }
     }
 
-    /// After the kill: starts the bastion again and compares both taps with the recording.
-    fn stop_and_compare(mut self, world: &World) {
+    /// After the kill: starts the bastion again and compares both taps with the recording. Gives the bytes they saw.
+    fn stop_and_compare(mut self, world: &World) -> usize {
         self.pipes.end(wait::LONG);
         self.is_over.store(true, Ordering::Relaxed);
         self.writer.join().unwrap();
         // What sshd still had to hand to the target's process arrives within this.
-        std::thread::sleep(Duration::from_millis(300));
-        world.serve_again();
-        let row = world.ended(&self.target);
+        std::thread::sleep(Duration::from_millis(200));
+        world.serve();
+        let rows = world.machine.list(&["sessions"]);
+        let row = rows.iter().max_by_key(|row| row["started"].to_string()).expect("a session").clone();
         assert_eq!(end_reason(&row), "crashed", "{row}");
         let session = id(&row.to_string(), "ses_").unwrap();
+        world.sign_in(&world.hand("carol"));
         let events = world.events(&session);
         let (input, output) = (bytes(&events, "input"), bytes(&events, "output"));
         let got = fs::read(&self.at_target).unwrap();
@@ -103,6 +124,8 @@ impl Talk {
             self.pipes.heard.len(),
             output.len()
         );
+        fs::remove_file(&self.at_target).ok();
+        got.len() + self.pipes.heard.len()
     }
 }
 

@@ -4,6 +4,9 @@
 //! frame is written with it, though that may not be durable yet in the journal. What finds no room here, or a file that
 //! fails, takes the way through the journal after all, so nothing that was taken in is lost.
 //!
+//! The write of such a frame may be torn by a crash, and without the file key nobody can tell. So the recorder puts a
+//! checkpoint behind it, and recovery believes a frame of this size only when a later checkpoint covers it.
+//!
 //! Whole blocks are written past the page cache where the file system can: a cache full of bytes that nobody reads soon
 //! costs more processor time than the copy it saves, and its write-back would hold up the journal's syncs.
 
@@ -20,6 +23,8 @@ use super::track::{LaneKind, Track};
 use super::{Shared, filler};
 use crate::recording::disk::{self, Area};
 
+/// Frames above this many bytes take this way: a transfer's, not a screenful.
+pub(in crate::recording) const DIRECT_FRAME: usize = 96 << 10;
 /// What offsets, lengths and addresses are multiples of when a write goes past the page cache. Every common file system
 /// on every common device takes this.
 const BLOCK: usize = 4096;
@@ -87,6 +92,7 @@ fn write_one(
         return Err(io::Error::other("its file has failed before"));
     }
     let last = items.last().map_or(0, |(_, item)| item.record.position);
+    track.await_journal(last, || shared.failure().is_some());
     let (offset, pieces) = track.lacking(last);
     let length: usize = pieces.iter().map(Bytes::len).sum();
     let (file, is_new) = track.file(&shared.spool)?;

@@ -19,5 +19,6 @@ mod replay;
 mod segment;
 pub(super) mod track;
 
+pub(super) use direct::DIRECT_FRAME;
 pub use node::{Journal, JournalLimits, JournalSettings, Room};
 pub(super) use node::{Shared, Submission};

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
 
+use super::direct::DIRECT_FRAME;
 use super::filler::{self, Filler};
 use super::keeper::{self, Due, Keeper};
 use super::lane::{self, Item, Lane};
@@ -30,8 +31,6 @@ use crate::recording::spool::Spool;
 
 /// Frames above this many bytes go through the bulk lane.
 const SMALL_FRAME: usize = 4096;
-/// Frames above this many bytes go straight into their recording's file: a transfer's, not a screenful.
-const DIRECT_FRAME: usize = 96 << 10;
 /// Bulk bytes written and not yet in their files at which the bulk lane slows down.
 const UNFILLED_BULK: usize = 128 << 20;
 /// The same for the small lane.

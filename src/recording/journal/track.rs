@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -112,6 +113,8 @@ struct Progress {
 pub(in crate::recording) struct Track {
     pub(in crate::recording) session: SessionId,
     progress: Mutex<Progress>,
+    /// For threads that wait for the progress of others.
+    moved_on: Condvar,
     written: AtomicU64,
     durable: AtomicU64,
     in_flight: AtomicUsize,
@@ -132,6 +135,8 @@ pub(in crate::recording) struct Track {
     now_failed: Notify,
 }
 
+/// How often a thread that waits for the journal looks whether that has failed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Pending bytes of one recording at which its file is filled at once instead of within a second.
 const FILL_NOW: usize = 256 << 10;
 
@@ -156,6 +161,7 @@ impl Track {
         Self {
             session,
             progress: Mutex::new(progress),
+            moved_on: Condvar::new(),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
@@ -212,6 +218,7 @@ impl Track {
         let more = progress.slots.iter().skip(skip).take_while(|slot| slot.stage != Stage::Submitted).count();
         self.written.store(from + more as u64, Ordering::Release);
         drop(progress);
+        self.moved_on.notify_all();
         if more > 0 {
             self.now_written.notify_waiters();
         }
@@ -248,6 +255,21 @@ impl Track {
             self.now_durable.notify_waiters();
         }
         queued
+    }
+
+    /// Waits until the journal has every frame before `position` that goes through it, or `is_over`. A frame may then be
+    /// written into the file while that is torn: the next start puts it there again.
+    pub(super) fn await_journal(&self, position: u64, is_over: impl Fn() -> bool) {
+        let is_missing = |progress: &mut Progress| {
+            let before = usize::try_from(position.saturating_sub(progress.base)).unwrap_or(usize::MAX);
+            let mut slots = progress.slots.iter().take(before);
+            slots.any(|slot| slot.stage == Stage::Submitted && slot.lane != LaneKind::Direct)
+        };
+        let mut progress = self.lock();
+        while is_missing(&mut progress) && !is_over() {
+            let waited = self.moved_on.wait_timeout_while(progress, LOOK_AGAIN, is_missing);
+            progress = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
     }
 
     /// Everything that the file lacks up to and including a frame, and where it belongs. The file never has a gap.

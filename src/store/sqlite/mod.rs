@@ -3,6 +3,7 @@
 //! `synchronous=FULL` makes every commit one sync of the write-ahead log; readers see a consistent moment and never
 //! wait for the writer. The tables are in `schema.sql`. No SQL text is ever built from data. Read next: `write.rs`.
 
+mod derived;
 mod failure;
 mod read;
 mod write;

@@ -8,10 +8,12 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
-use super::failure;
+use super::{derived, failure};
 use crate::ledger::TreeHash;
 use crate::model::{SessionId, Timestamp};
-use crate::store::backend::{Filter, GrantRecord, Live, Reader, RequestRecord, SessionRecord, StoredEntry};
+use crate::store::backend::{
+    Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, TableDigest,
+};
 use crate::store::error::BackendError;
 
 /// A connection that only reads.
@@ -132,6 +134,14 @@ impl Reader for SqliteReader {
         let sql = "PRAGMA integrity_check(1)";
         let found: String = self.connection.query_row(sql, [], |row| row.get(0)).map_err(|e| failure(&e))?;
         if found == "ok" { Ok(()) } else { Err(BackendError::Damaged(found)) }
+    }
+
+    fn tables(&self) -> Result<Vec<TableDigest>, BackendError> {
+        derived::tables(&self.connection)
+    }
+
+    fn scratch(&self) -> Result<Box<dyn Scratch>, BackendError> {
+        Ok(Box::new(derived::InMemory::new()?))
     }
 }
 

@@ -130,6 +130,14 @@ fn put_entries(transaction: &Transaction<'_>, entries: &[StoredEntry]) -> rusqli
     Ok(())
 }
 
+/// Writes rows, in their order.
+pub(super) fn put_rows(transaction: &Transaction<'_>, rows: &[Row]) -> Result<(), BackendError> {
+    for row in rows {
+        Written::of(row)?.put(transaction).map_err(|e| failure(&e))?;
+    }
+    Ok(())
+}
+
 fn put_nodes(transaction: &Transaction<'_>, nodes: &[TileNode]) -> rusqlite::Result<()> {
     let mut insert =
         transaction.prepare_cached("INSERT INTO nodes (level, idx, hash) VALUES (?1, ?2, ?3)")?;

@@ -108,3 +108,39 @@ fn a_damaged_file_a_foreign_file_and_a_foreign_key_are_told_apart() {
         Err(StoreError::Backend(BackendError::Newer { found: 99, known: 1 }))
     ));
 }
+
+#[test]
+fn the_past_cannot_be_edited_in_the_tables_either() {
+    let damages = [
+        ("UPDATE sessions SET body = replace(body, 'web-1', 'web-2') WHERE live = 0", "sessions"),
+        ("UPDATE sessions SET target = 'web-2'", "sessions"),
+        ("UPDATE sessions SET body = replace(body, 'grant_revoked', 'client_left')", "sessions"),
+        ("DELETE FROM sessions", "sessions"),
+        ("UPDATE requests SET body = replace(body, 'full', 'fine')", "requests"),
+        ("DELETE FROM identities", "identities"),
+        ("UPDATE people SET name = 'eve' WHERE name = 'erin'", "people"),
+        ("CREATE TRIGGER sly AFTER INSERT ON entries BEGIN DELETE FROM identities; END", "layout"),
+        ("CREATE VIEW sly AS SELECT * FROM people", "layout"),
+    ];
+    for (sql, table) in damages {
+        let directory = scratch();
+        let store = open(directory.path()).unwrap();
+        let story = story(&store);
+        store.submit_blocking(story.erin.1.clone(), start(&story, 0)).unwrap();
+        store.submit_blocking(Actor::Node, end(0, EndReason::GrantRevoked)).unwrap();
+        drop(store);
+        drop(open(directory.path()).unwrap());
+        let connection = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+        connection.execute(sql, []).unwrap();
+        drop(connection);
+        let error = open(directory.path()).err().unwrap();
+        if let StoreError::ProjectionEdited { table: named } = &error {
+            assert_eq!(*named, table, "{sql}");
+            Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
+            drop(open(directory.path()).unwrap());
+        } else {
+            let is_layout = matches!(error, StoreError::Backend(BackendError::Damaged(_)));
+            assert!(is_layout && table == "layout", "{sql}: {error:?}");
+        }
+    }
+}
