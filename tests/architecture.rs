@@ -304,6 +304,16 @@ fn every_relative_link_leads_somewhere() {
     report(&wrong);
 }
 
+/// An alert on a metric that nobody sets never fires.
+#[test]
+fn every_metric_in_the_documents_is_one_that_is_set() {
+    let set: String = rust_files("src").iter().map(|path| read(path)).collect();
+    let text = read(&root().join("docs/operations.md"));
+    let names = text.split('`').filter(|word| word.starts_with("postern_"));
+    let missing: Vec<&str> = names.filter(|name| !set.contains(&format!("\"{name}\""))).collect();
+    assert!(missing.is_empty(), "docs/operations.md names metrics that src/ does not set: {missing:?}");
+}
+
 #[test]
 fn copies_are_copies() {
     let mut wrong = Vec::new();

@@ -4,16 +4,18 @@
 //! themselves. What the sessions do is said by the part that opens them; nothing is measured here.
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use postern::model::{Clock, Timestamp};
+
+use russh::Channel;
 use russh::client::{Config, Handle, Handler, Msg};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
-use russh::{Channel, ChannelMsg};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
 use crate::bed::Bed;
-use crate::wait;
 use crate::world::World;
 
 /// Sessions, and the runtime they live on.
@@ -26,6 +28,8 @@ pub(crate) struct Fleet {
 pub(crate) struct Session {
     handle: Handle<Pinned>,
     channel: Channel<Msg>,
+    /// The client's end of its connection, as the bastion lists it.
+    address: String,
 }
 
 /// Trusts the gate it was started for: the bench made it.
@@ -53,13 +57,15 @@ impl Fleet {
                 while opening.len() < 16 && sessions.len() + opening.len() < count {
                     let (config, key, user) = (Arc::clone(&config), Arc::clone(&key), user.clone());
                     opening.spawn(async move {
-                        let mut handle =
-                            russh::client::connect(config, ("127.0.0.1", port), Pinned).await.unwrap();
+                        let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                        socket.set_nodelay(true).unwrap();
+                        let address = socket.local_addr().unwrap().to_string();
+                        let mut handle = russh::client::connect_stream(config, socket, Pinned).await.unwrap();
                         let key = PrivateKeyWithHashAlg::new(key, None);
                         assert!(handle.authenticate_publickey(user, key).await.unwrap().success());
                         let channel = handle.channel_open_session().await.unwrap();
                         channel.exec(true, command).await.unwrap();
-                        Session { handle, channel }
+                        Session { handle, channel, address }
                     });
                 }
                 sessions.push(opening.join_next().await.unwrap().unwrap());
@@ -88,31 +94,24 @@ impl Fleet {
         }
     }
 
-    /// Reads from the first half and leaves the second half unread; when each connection that is read ended, in
-    /// seconds after this call.
-    pub(crate) fn ends(mut self, meanwhile: impl FnOnce()) -> Vec<f64> {
-        let began = wait::now();
-        let half = self.sessions.len() / 2;
-        let stalled: Vec<Session> = self.sessions.split_off(half);
-        let (sender, receiver) = std::sync::mpsc::sync_channel(half.max(1));
-        let count = self.sessions.len();
-        for mut session in self.sessions.drain(..) {
+    /// Reads from all but every tenth session, which is left unread; gives the addresses of those that are read. The
+    /// receiver gets each one's when the client has seen its last byte, with the wall clock's time.
+    pub(crate) fn listen(&mut self) -> (Vec<String>, Receiver<(String, Timestamp)>) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut read = Vec::new();
+        for (index, mut session) in std::mem::take(&mut self.sessions).into_iter().enumerate() {
+            if index % 10 == 0 {
+                self.sessions.push(session);
+                continue;
+            }
+            read.push(session.address.clone());
             let sender = sender.clone();
             self.runtime.spawn(async move {
-                while let Some(message) = session.channel.wait().await {
-                    if matches!(message, ChannelMsg::Close) {
-                        break;
-                    }
-                }
-                sender.send(wait::now()).unwrap();
+                while session.channel.wait().await.is_some() {}
+                sender.send((session.address, Clock::system().now())).ok();
+                drop(session.handle);
             });
         }
-        meanwhile();
-        let ends = (0..count)
-            .map(|_| receiver.recv_timeout(Duration::from_secs(60)).expect("a session did not end"))
-            .map(|at| at.duration_since(began).as_secs_f64())
-            .collect();
-        drop(stalled);
-        ends
+        (read, receiver)
     }
 }

@@ -3,6 +3,7 @@
 //! The revocation is committed before the wait begins and does not depend on it; the wait is only so that the answer
 //! can say what happened.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -37,9 +38,11 @@ pub(super) async fn revoke(
     let waiting = call.gate.parts.live.wait_ended(&sessions, PATIENCE);
     let entries = call.submit(command).await?;
     let ended = waiting.await;
-    let is_cut = |id: &SessionId| ended.iter().any(|cut| cut.session == *id);
-    let is_gone = |id: &SessionId| call.look(|state| state.session(id).is_none());
-    let still_live = sessions.iter().filter(|id| !is_cut(id) && !is_gone(id)).cloned().collect();
+    let cut: BTreeSet<&SessionId> = ended.iter().map(|cut| &cut.session).collect();
+    let still_live = call.look(|state| {
+        let is_live = |id: &&SessionId| !cut.contains(id) && state.session(id).is_some();
+        sessions.iter().filter(is_live).cloned().collect()
+    });
     let revoked_at = entries.first().map_or_else(|| call.now(), |entry| entry.at);
     Reply::json(&Ended { revoked_at, ended, still_live })
 }

@@ -93,6 +93,36 @@ impl EndReason {
         }
     }
 
+    /// Its name in the ledger, in recordings and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientFlooded => "client_flooded",
+            Self::ClientLeft => "client_left",
+            Self::Crashed => "crashed",
+            Self::DiskFull => "disk_full",
+            Self::Drained => "drained",
+            Self::EverythingRevoked => "everything_revoked",
+            Self::FeedStale => "feed_stale",
+            Self::GrantExpired => "grant_expired",
+            Self::GrantRevoked => "grant_revoked",
+            Self::Idle => "idle",
+            Self::LedgerFailed => "ledger_failed",
+            Self::MintFailed => "mint_failed",
+            Self::PersonRevoked => "person_revoked",
+            Self::PolicyChanged => "policy_changed",
+            Self::ProtocolViolated => "protocol_violated",
+            Self::RecorderFailed => "recorder_failed",
+            Self::SessionTerminated => "session_terminated",
+            Self::TargetKeyChanged => "target_key_changed",
+            Self::TargetLeft => "target_left",
+            Self::TargetRefused => "target_refused",
+            Self::TargetRevoked => "target_revoked",
+            Self::TargetUnreachable => "target_unreachable",
+            Self::TooLong => "too_long",
+        }
+    }
+
     /// A sentence for the operator's terminal and for lists.
     #[must_use]
     pub const fn sentence(self) -> &'static str {
@@ -127,5 +157,19 @@ impl EndReason {
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.sentence())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_is_serialised() {
+        for reason in
+            [EndReason::ClientFlooded, EndReason::Idle, EndReason::TargetKeyChanged, EndReason::TooLong]
+        {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::api::{Cut, HostKey, Later, Live, Room, Step};
 use crate::model::{Endpoint, Login, SessionId, Target};
 use crate::protocol::ssh;
 use crate::recording::Watch;
-use crate::session::Gate;
 use crate::session::adapter::ConnectError;
+use crate::session::{Gate, LiveSession};
 
 /// The node's side of [`Live`].
 pub(super) struct NodeLive {
@@ -28,17 +28,12 @@ impl Live for NodeLive {
     fn wait_ended<'a>(&'a self, sessions: &'a [SessionId], at_most: Duration) -> Later<'a, Vec<Cut>> {
         let known: Vec<_> = sessions.iter().filter_map(|session| self.gate.registry.get(session)).collect();
         Box::pin(async move {
-            let cuts = async {
-                let mut cuts = Vec::new();
-                for session in known {
-                    let ended = session.ending.wait().await;
-                    cuts.push(Cut { session: session.facts.session, cut: ended.cut });
-                }
-                cuts
+            let all_gone = self.gate.registry.gone(sessions, at_most).await;
+            tracing::debug!(all_gone, sessions = sessions.len(), "waited for sessions to end");
+            let cut = |session: LiveSession| {
+                session.ending.ended().map(|ended| Cut { session: session.facts.session, cut: ended.cut })
             };
-            let cuts = tokio::time::timeout(at_most, cuts).await.unwrap_or_default();
-            self.gate.registry.gone(sessions, at_most).await;
-            cuts
+            known.into_iter().filter_map(cut).collect()
         })
     }
 

@@ -379,6 +379,7 @@ async fn fence(gate: Arc<Gate>) {
         tokio::time::sleep(FENCE).await;
         let age = gate.store.changes().age();
         metrics::gauge!("postern_change_feed_age_seconds").set(age.as_secs_f64());
+        metrics::gauge!("postern_room_free_bytes").set(gate.journal.room().free as f64);
         if age > gate.limits().lease {
             let ended = gate.registry.end_all(EndReason::FeedStale);
             if ended > 0 {

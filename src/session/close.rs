@@ -61,6 +61,7 @@ pub(super) async fn close(gate: &Gate, armed: Armed, ended: Ended) {
         target_ended,
         credential_dead: Some(Verified { at: wiped, how: how.to_owned() }),
     };
+    metrics::counter!("postern_sessions_ended_total", "reason" => ended.reason.name()).increment(1);
     metrics::histogram!("postern_cut_seconds").record(ended.took.as_secs_f64());
     let facts = EndFacts { session, reason: ended.reason, receipt, frames, digest, bytes, left_over };
     append(gate, facts).await;

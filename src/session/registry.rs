@@ -94,12 +94,18 @@ impl Registry {
 
     /// Waits until none of `sessions` is left, or `within` is over; says whether they are gone.
     pub async fn gone(&self, sessions: &[SessionId], within: Duration) -> bool {
+        let mut waiting: Vec<&SessionId> = sessions.iter().collect();
         let all_gone = async {
             loop {
                 let left = self.shared.left.notified();
                 tokio::pin!(left);
                 left.as_mut().enable();
-                if !sessions.iter().any(|session| self.live().contains_key(session)) {
+                // Whoever is gone stays gone.
+                {
+                    let live = self.live();
+                    waiting.retain(|session| live.contains_key(*session));
+                }
+                if waiting.is_empty() {
                     return;
                 }
                 left.await;

@@ -14,6 +14,7 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod grants;
 mod hostile_target;
 #[cfg(test)]
 mod keeper;

@@ -489,31 +489,3 @@ fn a_session_needs_the_capability_it_uses() {
         .arg(format!("{}@gate", World::address(&target))));
     assert_eq!(said.code, 0, "{said:?}");
 }
-
-/// Grants for one address stand side by side: each is used for what it allows, and ends what runs under it alone.
-#[test]
-fn grants_for_one_address_do_not_disturb_each_other() {
-    let world = World::shared();
-    let target = world.target();
-    let alice = world.client("alice");
-    let long = world.grant_for("alice", &target, "sftp", "2h");
-    let short = world.grant_for("alice", &target, "exec", "1h");
-    assert_eq!(alice.ok(&target, "echo used"), "used\n");
-    let mut under_both = alice.open(&target, &["cat"]);
-    under_both.say("both\n").unwrap();
-    under_both.hear("both");
-    let mut sftp = alice.tool("sftp");
-    sftp.arg(format!("{}@gate", World::address(&target)));
-    let mut under_one = Pipes::start(sftp);
-    under_one.say("pwd\n").unwrap();
-    under_one.hear("Remote working directory");
-    world.hand("dave").ok(&["revoke", &short, "--reason", "only this one"]);
-    assert_ne!(under_both.end(wait::LONG).code, 0);
-    under_one.say("cd /tmp\npwd\n").unwrap();
-    under_one.hear("Remote working directory: /tmp");
-    assert_ne!(alice.exec(&target, "echo no").code, 0, "its grant is gone");
-    world.hand("dave").ok(&["revoke", &long, "--reason", "and now the other"]);
-    // It waits for its next command before it looks at the connection.
-    under_one.say("ls /\n").unwrap();
-    assert_ne!(under_one.end(wait::LONG).code, 0);
-}

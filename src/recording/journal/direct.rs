@@ -19,7 +19,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::lane::{Item, Lane, Place, Written};
-use super::track::{LaneKind, Track};
+use super::segment::LaneKind;
+use super::track::Track;
 use super::{Shared, filler};
 use crate::recording::disk::{self, Area};
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::direct::Stage;
-use super::segment::{HEADER_BYTES, Record, Segment, SegmentFile};
-use super::track::{LaneKind, Track};
+use super::segment::{HEADER_BYTES, LaneKind, Record, Segment, SegmentFile};
+use super::track::Track;
 use super::{Shared, direct, filler, keeper};
 use crate::recording::disk::{self, Area};
 use crate::recording::failure::RecorderError;

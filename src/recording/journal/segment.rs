@@ -65,6 +65,39 @@ pub(super) struct Record {
     pub(super) digest: Digest,
 }
 
+/// Which way a frame takes to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::recording) enum LaneKind {
+    /// Through the journal, with all other small frames.
+    Small,
+    /// Through the journal, with all other larger ones.
+    Bulk,
+    /// Straight into its recording's file.
+    Direct,
+}
+
+impl LaneKind {
+    /// The file name of one of its segments.
+    pub(super) fn segment_name(self, number: usize) -> String {
+        format!("{}-{number:04}.seg", self.prefix())
+    }
+
+    /// The number in a segment's file name; `None` when it is not one of this lane's.
+    pub(super) fn number_of(self, path: &Path) -> Option<usize> {
+        let name = path.file_name()?.to_str()?.strip_prefix(self.prefix())?;
+        name.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Bulk => "bulk",
+            // It has no segments of its own.
+            Self::Direct => "direct",
+        }
+    }
+}
+
 impl SegmentFile {
     /// Makes and preallocates a file. Zeroes are written out where overwriting them later is to cost no metadata.
     pub(super) fn create(path: PathBuf, capacity: u64, zero: bool) -> io::Result<Self> {

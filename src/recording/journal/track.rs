@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -14,43 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::segment::Segment;
+use super::segment::{LaneKind, Segment};
 use crate::model::SessionId;
 use crate::recording::failure::RecorderError;
 use crate::recording::spool::Spool;
-
-/// Which way a frame takes to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::recording) enum LaneKind {
-    /// Through the journal, with all other small frames.
-    Small,
-    /// Through the journal, with all other larger ones.
-    Bulk,
-    /// Straight into its recording's file.
-    Direct,
-}
-
-impl LaneKind {
-    /// The file name of one of its segments.
-    pub(super) fn segment_name(self, number: usize) -> String {
-        format!("{}-{number:04}.seg", self.prefix())
-    }
-
-    /// The number in a segment's file name; `None` when it is not one of this lane's.
-    pub(super) fn number_of(self, path: &Path) -> Option<usize> {
-        let name = path.file_name()?.to_str()?.strip_prefix(self.prefix())?;
-        name.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
-    }
-
-    const fn prefix(self) -> &'static str {
-        match self {
-            Self::Small => "small",
-            Self::Bulk => "bulk",
-            // It has no segments of its own.
-            Self::Direct => "direct",
-        }
-    }
-}
 
 /// How far to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -514,60 +480,5 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::recording::disk::RealDisk;
-    use crate::recording::journal::segment::SegmentFile;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
-        /// Whatever the order in which two lanes get on, what counts is the prefix.
-        #[test]
-        fn acknowledgements_are_of_the_prefix(
-            writes in Just((0..24_u64).collect::<Vec<_>>()).prop_shuffle(),
-            syncs in Just((0..24_u64).collect::<Vec<_>>()).prop_shuffle(),
-        ) {
-            let directory = tempfile::tempdir().unwrap();
-            let file = SegmentFile::create(directory.path().join("x.seg"), 8192, false).unwrap();
-            let segment = Arc::new(file.begin(&RealDisk).unwrap());
-            let track = Track::new(SessionId::random().unwrap());
-            for n in 0..24 {
-                let lane = if n % 3 == 0 { LaneKind::Bulk } else { LaneKind::Small };
-                prop_assert_eq!(track.admit(Bytes::from_static(b"12345"), lane, n == 23), (n, n * 5));
-            }
-            let prefix = |done: &BTreeSet<u64>| (0..24).take_while(|n| done.contains(n)).count() as u64;
-            let (mut written, mut synced) = (BTreeSet::new(), BTreeSet::new());
-            for position in writes {
-                track.mark_written(position, Some(&segment));
-                written.insert(position);
-                prop_assert_eq!(track.written.load(Ordering::Acquire), prefix(&written));
-                prop_assert_eq!(track.in_flight(), (24 - written.len()) * 5);
-                prop_assert!(track.take_pieces(usize::MAX).is_empty());
-            }
-            let mut filled = 0;
-            for position in syncs {
-                track.mark_durable(position);
-                synced.insert(position);
-                prop_assert_eq!(track.durable.load(Ordering::Acquire), prefix(&synced));
-                prop_assert_eq!(track.outstanding().iter().flatten().count() > 0, synced.len() < 24);
-                for piece in track.take_pieces(7) {
-                    prop_assert_eq!(piece.offset, filled);
-                    filled += piece.bytes.len() as u64;
-                }
-                prop_assert!(filled <= prefix(&synced) * 5);
-            }
-            prop_assert!(!track.is_complete());
-            let rest = track.take_pieces(usize::MAX);
-            prop_assert_eq!(rest.iter().map(|piece| piece.bytes.len() as u64).sum::<u64>() + filled, 120);
-            prop_assert!(track.is_complete());
-            track.filled(rest);
-            prop_assert!(track.pins(&segment));
-            track.synced();
-            prop_assert!(!track.pins(&segment));
-        }
-    }
-}
+#[path = "track_tests.rs"]
+mod tests;
