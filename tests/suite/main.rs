@@ -15,8 +15,8 @@ mod client;
 mod clients;
 #[cfg(test)]
 mod grants;
-mod hostile_target;
 #[cfg(test)]
+mod hostile_target;
 mod keeper;
 #[cfg(test)]
 mod lifecycle;
