@@ -17,6 +17,7 @@ mod clients;
 mod grants;
 #[cfg(test)]
 mod hostile_target;
+#[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod lifecycle;
