@@ -60,7 +60,7 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
             times.len()
         );
     }
-    let said = dave.ok(&["revoke", "--everything", "--reason", "the benchmark is over", "--json"]);
+    let said = dave.ok(&["revoke", "--all", "--reason", "the benchmark is over", "--json"]);
     let at = revoked_at(&said);
     let mut times = Vec::new();
     for (_, ends) in [&idle_ends, &streaming_ends] {

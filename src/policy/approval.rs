@@ -198,10 +198,11 @@ impl Written {
         if let Some(what) = self.when.impossible() {
             return Err(wrong(format!("`when`: {what}")));
         }
-        if self.approvals > MOST_APPROVALS {
-            return Err(wrong(format!("`approvals` is at most {MOST_APPROVALS}")));
+        if !(1..=MOST_APPROVALS).contains(&self.approvals) {
+            let words = "no session begins without an approved grant";
+            return Err(wrong(format!("`approvals` is from 1 to {MOST_APPROVALS}: {words}")));
         }
-        if self.approvals > 0 && self.approvers.is_empty() {
+        if self.approvers.is_empty() {
             return Err(wrong("`approvers` is empty, so nobody could ever approve: name a role".to_owned()));
         }
         let longest = time("longest", &self.longest)?;
