@@ -21,9 +21,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 
 /// What is said when nothing more can be done about it here.
 pub(super) fn missing(address: &str) -> String {
-    format!(
-        "No grant lets you open {address}.\nAsk for one: postern request {address} --for 1h --reason 'why'\n"
-    )
+    format!("No grant lets you open {address}.\nAsk for one: postern request {address} --reason 'why'\n")
 }
 
 /// Asks for access in the client's own terminal and waits for it; `Ok` when there is a grant.
@@ -46,8 +44,8 @@ pub(super) async fn ask<A: Adapter>(
     let (request, lapses) = make(gate, greeted, &rule, reason).await?;
     let approvers = approvers(gate, greeted, &rule);
     let mut text = format!(
-        "Asked: {request}, open until {lapses:.0}.\n{} approval(s) needed from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n",
-        rule.approvals
+        "Asked: {request}, open until {lapses:.0}.\n{} needed, from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n",
+        if rule.approvals == 1 { "1 approval".to_owned() } else { format!("{} approvals", rule.approvals) }
     );
     let until = gate.clock.since_boot().saturating_add(gate.limits().dialogue);
     while gate.clock.since_boot() < until {
@@ -162,5 +160,5 @@ fn approvers(gate: &Gate, greeted: &Greeted, rule: &ApprovalRule) -> String {
 
 fn shown(duration: Duration) -> String {
     let minutes = duration.as_secs() / 60;
-    if minutes.is_multiple_of(60) { format!("{} h", minutes / 60) } else { format!("{minutes} min") }
+    if minutes.is_multiple_of(60) { format!("{}h", minutes / 60) } else { format!("{minutes}m") }
 }
