@@ -125,6 +125,7 @@ pub(super) async fn add(call: Call) -> Result<Reply, ApiError> {
     for identity in given.identities {
         identities.push(named_identity(identity)?);
     }
+    identities.iter().try_for_each(|new| nobody_elses(&call, new, None))?;
     let entries = call
         .submit(Command::AddPerson {
             name: given.name,
@@ -150,6 +151,7 @@ pub(super) async fn link(call: Call) -> Result<Reply, ApiError> {
             return Err(ApiError::bad_input("give either public_key or identity"));
         }
     };
+    nobody_elses(&call, &identity, Some(&person))?;
     call.submit(Command::LinkIdentity { person: person.clone(), identity }).await?;
     show(&call, &person)
 }
@@ -182,6 +184,22 @@ pub(super) async fn enable(call: Call) -> Result<Reply, ApiError> {
     let person = find::person(&call, call.param("person"))?;
     call.submit(Command::EnablePerson { person: person.clone() }).await?;
     show(&call, &person)
+}
+
+/// Taking an identity from somebody ends their sessions and changes who approved what: never as a side effect.
+fn nobody_elses(call: &Call, new: &NewIdentity, person: Option<&PersonId>) -> Result<(), ApiError> {
+    let holder = call.look(|state| {
+        let held = state.person_by_identity(&new.identity);
+        held.map(|(holder, _)| (holder.facts.person.clone(), holder.facts.name.clone()))
+    });
+    match holder {
+        Some((holder, name)) if Some(&holder) != person => {
+            let words = format!("{} is {name}'s", new.identity);
+            let hint = format!("take it from them first: postern people unlink {name} …");
+            Err(ApiError::conflict("identity_taken", words).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn show(call: &Call, person: &PersonId) -> Result<Reply, ApiError> {

@@ -123,6 +123,16 @@ fn people_may_do_what_their_roles_say() {
     world.hand("carol").refused(&["people", "add", "mallory", "--role", "admin", "--key", &key]);
     world.hand("alice").refused(&["targets", "remove", &target, "--reason", "r"]);
     world.hand("dave").refused(&["people", "disable", "dave", "--reason", "the last admin stays"]);
+    // Not even an administrator takes a key from somebody by giving it to somebody else.
+    let said = world.hand("dave").refused(&["people", "add", "mallory", "--key", &key]);
+    assert!(said.contains("alice"), "{said}");
+    let said = world.hand("dave").refused(&["people", "link", "bob", "--key", &key]);
+    assert!(said.contains("unlink"), "{said}");
+    assert_eq!(
+        world.client("alice").exec(&target, "true").code,
+        255,
+        "she has no grant, and is still somebody"
+    );
 }
 
 /// With no grant, a person at a terminal may ask right there, and goes on when somebody approves.
