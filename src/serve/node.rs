@@ -129,6 +129,7 @@ impl Node {
     /// # Errors
     /// See [`ServeError`]; nothing is left behind.
     pub async fn start(directory: &Path) -> Result<Self, ServeError> {
+        raise_descriptors();
         let Parts { config, keys, gate } = open(directory).await?;
         let prometheus = prometheus()?;
         let limits = ListenerLimits {
@@ -371,6 +372,15 @@ fn prometheus() -> Result<PrometheusHandle, ServeError> {
     }
     let handle = telemetry::start_metrics()?;
     Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// As many descriptors as the process may have: a session takes several, and running out would end others.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A node that can no longer hear revocations ends its own sessions.

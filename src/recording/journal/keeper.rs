@@ -68,7 +68,12 @@ pub(super) fn measure(shared: &Shared) -> Room {
     let spaces = [shared.directory.as_path(), shared.spool.directory()].map(|path| shared.disk.space(path));
     let mut free = u64::MAX;
     let mut floors = (0, 0);
-    for space in spaces.into_iter().flatten() {
+    for space in spaces {
+        let Ok(space) = space else {
+            // Nobody knows: nothing new begins, and what lives goes on until a write says otherwise.
+            (free, floors) = (0, (1, 0));
+            break;
+        };
         if space.free < free {
             free = space.free;
             let share = |percent: u64, most: u64| (space.total / 100).saturating_mul(percent).min(most);

@@ -269,6 +269,10 @@ impl Shared {
             return Err(RecorderError::NoRoom { free: room.free, floor: room.floor });
         }
         let mut tracks = lock(&self.tracks);
+        // Again, now that a failure from here on reaches this track too.
+        if let Some(error) = self.failure() {
+            return Err(error.clone());
+        }
         let is_live = tracks.get(&track.session).is_some_and(|other| other.strong_count() > 0);
         let exists =
             self.spool.kept_path(&track.session).exists() || self.spool.open_path(&track.session).exists();
