@@ -207,13 +207,13 @@ impl Node {
         let authorities = authorities(&config)?;
         let gate = &self.gate;
         let replaced = gate.policy.reload_from(config.policy.directory.clone())?;
-        gate.authenticator.replace_authorities(authorities);
-        *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
         let noted = gate.store.submit(Actor::Node, Command::LoadPolicy { hash: replaced.hash.clone() }).await;
         if let Err(error) = noted {
             gate.policy.put_back(replaced);
             return Err(error.into());
         }
+        gate.authenticator.replace_authorities(authorities);
+        *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
         let waiting = self.config.waits_for_restart(&config);
         if waiting.is_empty() {
             note_configuration(&self.directory, &gate.store).await?;

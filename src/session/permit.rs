@@ -99,9 +99,7 @@ impl Permit {
             if state.target(target).is_none() {
                 return Err(NoPermit::UnknownTarget);
             }
-            let grants = state.grants_of(who.person()).filter(|grant| {
-                grant.facts.login == *login && grant.facts.target == *target && grant.is_live(now)
-            });
+            let grants = state.live_grants(who.person(), login, target, now);
             let mut grants: Vec<access::Grant> = grants.cloned().collect();
             grants.sort_by_key(|grant| std::cmp::Reverse(grant.usable_until()));
             Ok(grants)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use russh::server::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::mpsc;
 
 use super::channel::{Kind, Opening, lock};
@@ -152,7 +152,7 @@ fn events(message: &ChannelMsg, observer: &Mutex<Observer>) -> Vec<Body> {
         ChannelMsg::Eof => vec![Body::Closed { direction: Direction::Output }],
         ChannelMsg::ExitStatus { exit_status } => vec![Body::Exit { status: *exit_status }],
         ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => vec![Body::ExitSignal {
-            name: signal(signal_name).name().to_owned(),
+            name: Signal::new(signal_name).name().to_owned(),
             core_dumped: *core_dumped,
             message: short(error_message),
         }],
@@ -164,11 +164,7 @@ fn events(message: &ChannelMsg, observer: &Mutex<Observer>) -> Vec<Body> {
     }
 }
 
-/// Only what is in the event is passed on.
-fn signal(name: &Sig) -> Signal {
-    Signal::new(name)
-}
-
+/// Only as much of it as is in the event is passed on.
 fn short(message: &str) -> String {
     message.chars().take(MESSAGE).collect()
 }
@@ -189,7 +185,7 @@ async fn send(
         ChannelMsg::Eof => client.eof().await,
         ChannelMsg::ExitStatus { exit_status } => client.exit_status(exit_status).await,
         ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, .. } => {
-            let (name, message) = (signal(&signal_name).to_ssh(), short(&error_message));
+            let (name, message) = (Signal::new(&signal_name).to_ssh(), short(&error_message));
             let sent =
                 opening.handle.exit_signal_request(client.id(), name, core_dumped, message, String::new());
             sent.await.map_err(|()| russh::Error::SendError)

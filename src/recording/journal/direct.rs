@@ -158,8 +158,7 @@ fn write_blocks(
 /// Gives the items to the journal. Their session ends: its file has no room, or is broken.
 fn send_around(shared: &Shared, track: &Arc<Track>, items: Items, error: &io::Error) {
     if disk::is_full(error) {
-        tracing::error!(session = %track.session, "no room for a recording; the journal keeps it until there is");
-        track.stall();
+        filler::stall(shared, track);
     } else {
         filler::give_up(shared, track, error);
     }

@@ -165,7 +165,9 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     let result = write_pieces(shared, track, &pieces);
     if result.as_ref().is_err_and(disk::is_full) && !shared.filler.is_closing() {
-        return stall(shared, track, pieces);
+        track.put_back(pieces);
+        shared.filler.queue(track, Queued::Lazily);
+        return stall(shared, track);
     }
     let (unsynced, queued) = track.filled(pieces);
     shared.filled(bytes);
@@ -189,11 +191,9 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
 }
 
 /// No room for a recording's file: its session ends, and the journal keeps the bytes until there is room again.
-fn stall(shared: &Shared, track: &Arc<Track>, pieces: Vec<Piece>) {
+pub(super) fn stall(shared: &Shared, track: &Track) {
     tracing::error!(session = %track.session, "no room for a recording; the journal keeps it until there is");
-    track.put_back(pieces);
     track.stall();
-    shared.filler.queue(track, Queued::Lazily);
     keeper::measure(shared);
 }
 
