@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`model`] | the shared vocabulary |
 //! | 0 | [`wire`] | parsers of a peer's bytes, pure |
+//! | 0 | [`thread`] | threads by how urgent their work is |
 //! | 1 | [`policy`], [`ledger`], [`recording`], [`config`], [`telemetry`] | rules and formats, no database |
 //! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
 //! | 3 | [`store`] | the only module that speaks SQL |
@@ -32,4 +33,5 @@ pub mod serve;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+pub mod thread;
 pub mod wire;

@@ -42,16 +42,18 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
             )
         })
         .collect();
+    // The openings' own work must not be measured.
+    std::thread::sleep(Duration::from_secs(5));
     println!("{} sessions, half of them streaming, every tenth client not reading", rows.len());
     for (name, (read, ends)) in [("idle", &idle_ends), ("streaming", &streaming_ends)] {
-        let mut times = Vec::new();
+        let mut cuts = Vec::new();
         for client in read.iter().take(SINGLE / 2) {
             let session = by_client.get(client).expect("the bastion lists the session");
             let said = dave.ok(&["terminate", session, "--reason", "the benchmark is over", "--json"]);
-            let at = revoked_at(&said);
-            times.push(seen(ends, client).duration_since(at).as_secs_f64() * 1e3);
+            cuts.push((session.clone(), revoked_at(&said), seen(ends, client)));
             std::thread::sleep(Duration::from_millis(20));
         }
+        let mut times: Vec<f64> = cuts.iter().map(|(_, at, seen)| milliseconds(*at, *seen)).collect();
         println!(
             "one {name:<9} session: entry to last byte p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms ({} measured)",
             quantile(&mut times, 0.5),
@@ -59,6 +61,7 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
             quantile(&mut times, 1.0),
             times.len()
         );
+        explain_longest(bed, &target, &cuts);
     }
     let said = dave.ok(&["revoke", "--all", "--reason", "the benchmark is over", "--json"]);
     let at = revoked_at(&said);
@@ -76,6 +79,28 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
         quantile(&mut times, 1.0)
     );
     receipts(bed, &dave, &target);
+}
+
+/// Where the time of the longest went: the commit and its announcement, the cut, the client's own process.
+fn explain_longest(bed: &Bed, target: &str, cuts: &[(String, Timestamp, Timestamp)]) {
+    let longest = cuts.iter().max_by_key(|(_, at, seen)| seen.duration_since(*at));
+    let (session, at, seen) = longest.expect("some were measured");
+    let (decided, cut) = crate::wait::until(PATIENCE, "the receipt is there", || {
+        let rows = bed.world.sessions(target);
+        let row = rows.iter().find(|row| row.to_string().contains(session.as_str()))?;
+        let time = |name| field(&row["ended"], name)?.as_str()?.parse::<Timestamp>().ok();
+        Some((time("decided")?, time("cut")?))
+    });
+    println!(
+        "    the longest: {:.1} ms until it was known, {:.1} ms until it was cut, {:.1} ms until the client saw it",
+        milliseconds(*at, decided),
+        milliseconds(decided, cut),
+        milliseconds(cut, *seen)
+    );
+}
+
+fn milliseconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64() * 1e3
 }
 
 /// What the bastion's own receipts say of the cut itself.

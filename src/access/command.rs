@@ -219,6 +219,26 @@ impl Command {
     pub const fn begins_a_window(&self) -> bool {
         matches!(self, Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_))
     }
+
+    /// Whether it may end sessions: these wait for no other command.
+    #[must_use]
+    pub const fn takes_away(&self) -> bool {
+        matches!(
+            self,
+            Self::ChangeRoles { .. }
+                | Self::DisablePerson { .. }
+                | Self::LinkIdentity { .. }
+                | Self::LoadConfiguration { .. }
+                | Self::LoadPolicy { .. }
+                | Self::RemoveTarget { .. }
+                | Self::Revoke { .. }
+                | Self::RevokeGrant { .. }
+                | Self::TerminateSession { .. }
+                | Self::Tick
+                | Self::TrustTarget { .. }
+                | Self::UnlinkIdentity { .. }
+        )
+    }
 }
 
 /// Ids for what a command may create. Drawn before deciding, so that deciding is a function.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::access::Effect;
 use crate::ledger::entry::{Entry, Fact, Scope};
 use crate::model::{Clock, GrantId, PersonId, RequestId, SessionId, TargetName};
+use crate::thread::{Urgency, spawn};
 
 /// Messages between writer and feed; the writer waits when a watcher holds the feed up this long.
 const QUEUE: usize = 256;
@@ -162,7 +163,9 @@ impl Concern {
             Effect::SessionOver(session, _) => Some(Topic::Session(session.facts.session.clone())),
             Effect::Target(name) => Some(Topic::Target(name.clone())),
         };
-        Self { topics: effects.iter().filter_map(topic).collect(), everybody }
+        // Where everybody hears it anyway, ten thousand topics need not be looked up.
+        let topics = if everybody { Vec::new() } else { effects.iter().filter_map(topic).collect() };
+        Self { topics, everybody }
     }
 }
 
@@ -172,8 +175,7 @@ pub(super) fn start(clock: Clock) -> std::io::Result<(Changes, SyncSender<News>,
     let shared = Arc::new(Shared { clock, watchers: Mutex::default(), alive });
     let (sender, news) = sync_channel(QUEUE);
     let changes = Changes { shared: Arc::clone(&shared) };
-    let thread =
-        std::thread::Builder::new().name("ledger-feed".to_owned()).spawn(move || shared.run(&news))?;
+    let thread = spawn("ledger-feed", Urgency::Cut, move || shared.run(&news))?;
     Ok((changes, sender, thread))
 }
 

@@ -20,6 +20,7 @@ use crate::access::{Command, State};
 use crate::ledger::VerifierKey;
 use crate::ledger::entry::{Actor, Entry};
 use crate::model::{Clock, Signer};
+use crate::thread::{Urgency, spawn};
 
 /// Commands that may wait for the writer.
 const QUEUE: usize = 16_384;
@@ -108,10 +109,7 @@ impl Store {
             stopped: None,
         };
         let (jobs, queue) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("ledger-writer".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(failed)?;
+        let thread = spawn("ledger-writer", Urgency::Cut, move || writer.run(&queue)).map_err(failed)?;
         let threads = vec![thread, feed];
         let reader = Mutex::new(reader);
         let store =

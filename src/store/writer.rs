@@ -1,9 +1,11 @@
 //! The one writer: decides commands in order, appends what they make, and tells everybody, on a thread of its own.
 //!
-//! Group commit: whatever waits when a commit begins shares one transaction, one signature and one sync. Each command
-//! is decided against the state the earlier ones left; readers see that state only when it is durable. When a commit
-//! fails, nothing of it happened: the draft is thrown away and everybody in it is told. Read next: `changes.rs`.
+//! Group commit: what waits when a commit begins shares one transaction, one signature and one sync; what takes a right
+//! away goes first. Each command is decided against the state the earlier ones left; readers see that state only when
+//! it is durable. When a commit fails, nothing of it happened: the draft is thrown away and everybody in it is told.
+//! Read next: `changes.rs`.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,8 +24,10 @@ use crate::model::{Clock, Signer, Timestamp};
 const BEAT: Duration = Duration::from_millis(200);
 /// How far the machine's clock may be behind the ledger's last entry before nothing is granted any more.
 const BEHIND: Duration = Duration::from_secs(60);
-/// Most commands in one transaction.
-const GROUP: usize = 1024;
+/// Most commands in one transaction: a revocation waits for at most one that has begun.
+const GROUP: usize = 128;
+/// Most commands taken from the queue and not yet decided.
+const BACKLOG: usize = 16_384;
 
 /// A command, and how to answer it.
 pub(super) struct Job {
@@ -57,6 +61,42 @@ pub(super) struct Writer {
     pub(super) stopped: Option<StoreError>,
 }
 
+/// Commands that wait for their turn. Those that take a right away go before all others, however many there are.
+#[derive(Default)]
+struct Waiting {
+    urgent: Vec<Job>,
+    others: VecDeque<Job>,
+}
+
+impl Waiting {
+    /// Takes what has come; waits for a beat when there is nothing to do. Says whether there is anybody left to serve.
+    fn fill(&mut self, jobs: &Receiver<Job>) -> bool {
+        if self.others.is_empty() {
+            match jobs.recv_timeout(BEAT) {
+                Ok(job) => self.add(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        let room = BACKLOG.saturating_sub(self.others.len());
+        jobs.try_iter().take(room).for_each(|job| self.add(job));
+        true
+    }
+
+    fn add(&mut self, job: Job) {
+        if job.command.takes_away() { self.urgent.push(job) } else { self.others.push_back(job) }
+    }
+
+    /// What is decided next.
+    fn next(&mut self) -> Vec<Job> {
+        if self.urgent.is_empty() {
+            self.others.drain(..self.others.len().min(GROUP)).collect()
+        } else {
+            std::mem::take(&mut self.urgent)
+        }
+    }
+}
+
 /// Commands decided and not yet durable.
 struct Group {
     batch: Batch,
@@ -69,13 +109,9 @@ struct Group {
 impl Writer {
     /// Works until every sender of jobs is gone.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
-        loop {
-            let first = match jobs.recv_timeout(BEAT) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            let group = first.into_iter().chain(jobs.try_iter().take(GROUP - 1)).collect();
+        let mut waiting = Waiting::default();
+        while waiting.fill(jobs) {
+            let group = waiting.next();
             self.group(group);
             if !self.healthy && self.stopped.is_none() {
                 self.probe();

@@ -28,6 +28,7 @@ use crate::recording::disk::{Disk, RealDisk};
 use crate::recording::failure::{JournalError, RecorderError};
 use crate::recording::recover::{Recovered, recover};
 use crate::recording::spool::Spool;
+use crate::thread::{Urgency, spawn};
 
 /// Frames above this many bytes go through the bulk lane.
 const SMALL_FRAME: usize = 4096;
@@ -403,26 +404,26 @@ impl Shared {
 
 impl Threads {
     fn start(shared: &Arc<Shared>) -> Result<Self, JournalError> {
-        let spawn = |name: &str, run: fn(&Shared)| {
+        let start = |name: &str, urgency: Urgency, run: fn(&Shared)| {
             let shared = Arc::clone(shared);
             let directory = shared.directory.clone();
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(move || run(&shared))
+            spawn(name, urgency, move || run(&shared))
                 .map_err(JournalError::io("start a thread for", &directory))
         };
+        let usual = |name: &str, run: fn(&Shared)| start(name, Urgency::Usual, run);
+        let typing = |name: &str, run: fn(&Shared)| start(name, Urgency::Typing, run);
         Ok(Self {
-            direct: vec![spawn("journal-direct", |shared| lane::write(shared, &shared.direct))?],
+            direct: vec![usual("journal-direct", |shared| lane::write(shared, &shared.direct))?],
             writers: vec![
-                spawn("journal-small", |shared| lane::write(shared, &shared.small))?,
-                spawn("journal-bulk", |shared| lane::write(shared, &shared.bulk))?,
+                typing("journal-small", |shared| lane::write(shared, &shared.small))?,
+                usual("journal-bulk", |shared| lane::write(shared, &shared.bulk))?,
             ],
             syncers: vec![
-                spawn("sync-small", |shared| lane::sync(shared, &shared.small))?,
-                spawn("sync-bulk", |shared| lane::sync(shared, &shared.bulk))?,
-                spawn("sync-direct", |shared| lane::sync(shared, &shared.direct))?,
+                typing("sync-small", |shared| lane::sync(shared, &shared.small))?,
+                usual("sync-bulk", |shared| lane::sync(shared, &shared.bulk))?,
+                usual("sync-direct", |shared| lane::sync(shared, &shared.direct))?,
             ],
-            others: vec![spawn("filler", filler::fill)?, spawn("keeper", keeper::keep)?],
+            others: vec![usual("filler", filler::fill)?, usual("keeper", keeper::keep)?],
         })
     }
 }

@@ -6,6 +6,7 @@
 mod derived;
 mod failure;
 mod read;
+mod upkeep;
 mod write;
 
 pub(super) use write::Sqlite;

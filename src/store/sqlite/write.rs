@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
 use super::read::SqliteReader;
+use super::upkeep::Upkeep;
 use super::{APPLICATION, LAYOUT, failure};
 use crate::access::Person;
 use crate::ledger::TileNode;
@@ -21,6 +22,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Statements kept prepared.
 const PREPARED: usize = 64;
 
+/// Pages in the write-ahead log at which a commit moves them itself.
+const LONGEST_LOG: u32 = 8192;
+
 /// Tables that are made from the entries.
 const EMPTY_DERIVED: &str = "DELETE FROM nodes; DELETE FROM node; DELETE FROM people; DELETE FROM identities; \
      DELETE FROM targets; DELETE FROM requests; DELETE FROM grants; DELETE FROM sessions; DELETE FROM left_over;";
@@ -29,14 +33,17 @@ const EMPTY_DERIVED: &str = "DELETE FROM nodes; DELETE FROM node; DELETE FROM pe
 pub(in crate::store) struct Sqlite {
     path: PathBuf,
     connection: Connection,
+    /// `None` while closing.
+    upkeep: Option<Upkeep>,
 }
 
 impl Sqlite {
     /// Opens the file, which may be empty.
     pub(in crate::store) fn open(path: &Path) -> Result<Self, BackendError> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let mut store = Self { path: path.to_owned(), connection };
+        let mut store = Self { path: path.to_owned(), connection, upkeep: None };
         store.prepare().map_err(|e| failure(&e))??;
+        store.upkeep = Some(Upkeep::start(path, connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?);
         Ok(store)
     }
 
@@ -53,6 +60,8 @@ impl Sqlite {
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // Only if upkeep cannot keep up.
+        connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG)?;
         if tables == 0 {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(include_str!("schema.sql"))?;
@@ -79,7 +88,9 @@ impl Backend for Sqlite {
                 .execute([&batch.head])?;
             transaction.commit()
         };
-        write(&mut self.connection).map_err(|e| failure(&e))
+        write(&mut self.connection).map_err(|e| failure(&e))?;
+        self.upkeep.iter_mut().for_each(Upkeep::committed);
+        Ok(())
     }
 
     fn replace_derived(&mut self, nodes: &[TileNode], rows: &[Row]) -> Result<(), BackendError> {
@@ -103,6 +114,7 @@ impl Backend for Sqlite {
 impl Drop for Sqlite {
     /// Leaves one file behind: what a copy of the database alone would lack is moved into it.
     fn drop(&mut self) {
+        self.upkeep = None;
         if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
             tracing::warn!(%error, "the ledger's write-ahead log stays beside the database");
         }
