@@ -62,6 +62,13 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether a client is told when its session is cut for this. One that breaks the protocol or floods is not
+    /// spoken with, and one that left is not there.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        !self.is_departure() && !matches!(self, Self::ClientFlooded | Self::Crashed | Self::ProtocolViolated)
+    }
+
     /// Whether the session merely came to its end, with nobody's right to go on taken away: whoever shares a
     /// connection with it stays.
     #[must_use]

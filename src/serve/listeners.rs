@@ -68,7 +68,8 @@ pub(super) async fn ssh(
             Accepted { socket, peer, place } = listener.accept() => Arrival::direct(socket, peer, place).ok(),
         };
         let Some(arrival) = arrival.filter(|_| lives.len() < connections) else { continue };
-        let (client, ending) = (arrival.client(), Ending::new(gate.clock.clone()));
+        let (client, ending) =
+            (arrival.client(), Ending::new(gate.clock.clone(), Some(gate.last_words.clone())));
         if arrival.hold_by(ending.fuse()).is_ok() {
             let adapter = SshAdapter::new(arrival, Arc::clone(&front));
             lives.spawn(lifecycle::run(Arc::clone(&gate), adapter, ending, client));

@@ -32,7 +32,7 @@ use crate::model::{Clock, EndReason, Signer};
 use crate::net::{Listener, ListenerLimits};
 use crate::policy::{Engine, PolicyError};
 use crate::recording::{Journal, JournalError, JournalSettings};
-use crate::session::{Gate, Limits, Registry, pin, sweep};
+use crate::session::{Gate, LastWords, Limits, Registry, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
 use crate::telemetry;
 
@@ -272,6 +272,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         authenticator,
         journal,
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
+        last_words: LastWords::start(&clock)?,
         registry: Registry::default(),
         clock,
         limits: RwLock::new(limits(&config)),

@@ -2,8 +2,8 @@
 //!
 //! `greet` runs the protocol's opening up to a proven identity and a wanted `LOGIN@TARGET`; `converse` shows the
 //! dialogue a person without a grant gets; `refuse` says no; `connect` logs in to the target; `welcome` tells the
-//! client it may go on; `relay` moves bytes through the [`Tap`] until one side is done. The order is
-//! [`lifecycle`](super::lifecycle)'s.
+//! client it may go on; `relay` moves bytes through the [`Tap`] until one side is done; `part` tells a client that is
+//! cut why. The order is [`lifecycle`](super::lifecycle)'s.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +39,10 @@ pub trait Adapter: Send {
 
     /// Moves bytes until one side is done, and says which. Dropped when the session ends for any other reason.
     fn relay(&mut self) -> impl Future<Output = EndReason> + Send;
+
+    /// Tells the client why its session is over; its target is already gone. Done when the client has hung up, and
+    /// dropped when it does not: the cut waits for nobody.
+    fn part(&mut self, why: &str) -> impl Future<Output = ()> + Send;
 }
 
 /// Somebody has proved who they are and said where they want to go.

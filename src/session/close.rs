@@ -42,11 +42,12 @@ pub(super) async fn close(gate: &Gate, armed: Armed, ended: Ended) {
         left_over.push(format!("{} connections could not be cut", ended.severed.failed));
     }
     let target_ended = match ended.severed {
-        Severed { targets, failed: 0 } if targets > 0 => {
-            Some(Verified { at: ended.cut, how: format!("connections to the target reset: {targets}") })
-        }
+        Severed { targets, failed: 0 } if targets > 0 => Some(Verified {
+            at: ended.targets_cut,
+            how: format!("connections to the target reset: {targets}"),
+        }),
         Severed { targets: 0, failed: 0 } => {
-            Some(Verified { at: ended.cut, how: "no connection to the target was open".to_owned() })
+            Some(Verified { at: ended.targets_cut, how: "no connection to the target was open".to_owned() })
         }
         Severed { .. } => None,
     };

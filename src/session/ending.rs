@@ -1,14 +1,15 @@
 //! The end of a session, whoever calls for it: the first reason wins, and the cut is made on the caller's own thread.
 //!
 //! A revocation reaches this from the change feed, a deadline from the guard, a full disk from the recorder. None of
-//! them waits for the session's own tasks: [`Ending::end`] blows the fuse before it returns, and only then wakes the
-//! guard to do the rest.
+//! them waits for the session's own tasks: when [`Ending::end`] returns, the target's side is dead, and the client's
+//! side is too, unless it is given a moment to hear why (`last_word.rs`). [`Ending::sever`] ends that moment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::last_word::LastWords;
 use crate::model::{Clock, EndReason, Timestamp};
 use crate::net::{Cut, Fuse, Severed};
 
@@ -22,8 +23,28 @@ pub struct Ending {
 struct Shared {
     clock: Clock,
     fuse: Fuse,
-    ended: Mutex<Option<Ended>>,
+    last_words: Option<LastWords>,
+    stage: Mutex<Stage>,
     wake: Notify,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Going,
+    /// The target's side is dead; the client is being told.
+    LastWord(Decided),
+    Over(Ended),
+}
+
+/// Known, and not cut everywhere yet.
+#[derive(Debug, Clone, Copy)]
+struct Decided {
+    reason: EndReason,
+    at: Timestamp,
+    /// The same moment, on the clock nobody can set.
+    since_boot: Duration,
+    targets_cut: Timestamp,
+    severed: Severed,
 }
 
 /// Why and when a session was cut.
@@ -33,7 +54,9 @@ pub struct Ended {
     pub reason: EndReason,
     /// When the reason was known here.
     pub decided: Timestamp,
-    /// When both sockets were dead.
+    /// When every connection to the target was dead.
+    pub targets_cut: Timestamp,
+    /// When the client's was too.
     pub cut: Timestamp,
     /// The time between, on the clock nobody can set.
     pub took: Duration,
@@ -42,11 +65,11 @@ pub struct Ended {
 }
 
 impl Ending {
-    /// A session that has not ended.
+    /// A session that has not ended. Its client will hear a last word only where there is a thread to end that.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        let shared = Shared { clock, fuse: Fuse::default(), ended: Mutex::new(None), wake: Notify::new() };
-        Self { shared: Arc::new(shared) }
+    pub fn new(clock: Clock, last_words: Option<LastWords>) -> Self {
+        let (fuse, stage, wake) = (Fuse::default(), Mutex::new(Stage::Going), Notify::new());
+        Self { shared: Arc::new(Shared { clock, fuse, last_words, stage, wake }) }
     }
 
     /// The fuse every socket of the session must be held by.
@@ -55,50 +78,119 @@ impl Ending {
         &self.shared.fuse
     }
 
-    /// Ends the session, now: when this returns no further byte is read or written. Later calls change nothing.
+    /// Ends the session, now: when this returns no further byte reaches the target, and nothing more is taken up for
+    /// the client. Later calls change nothing.
     pub fn end(&self, reason: EndReason) {
-        self.cut(reason, if reason.is_departure() { Cut::ThisSession } else { Cut::Everything });
+        match &self.shared.last_words {
+            Some(last_words) if reason.is_told() => {
+                if let Some(decided) = self.cut(reason, Cut::Targets, Stage::LastWord) {
+                    last_words.give(self.clone(), decided.since_boot);
+                }
+            }
+            _ => self.end_unheard(reason),
+        }
+    }
+
+    fn end_unheard(&self, reason: EndReason) {
+        let how = if reason.is_departure() { Cut::ThisSession } else { Cut::Everything };
+        self.cut(reason, how, |decided| Stage::Over(self.over(decided)));
     }
 
     /// Ends a session that never went live: the target's side is cut, and the client can still be told why until
     /// [`Self::hang_up`].
     pub(super) fn refuse(&self, reason: EndReason) {
-        self.cut(reason, Cut::Targets);
+        self.cut(reason, Cut::Targets, |decided| Stage::Over(self.over(decided)));
     }
 
     /// Cuts whatever is left, however the lifecycle came to its end.
     pub(super) fn hang_up(&self) {
-        self.cut(EndReason::ClientLeft, Cut::ThisSession);
+        self.end_unheard(EndReason::ClientLeft);
+        self.sever();
         self.shared.fuse.blow(Cut::ThisSession);
     }
 
-    fn cut(&self, reason: EndReason, cut: Cut) {
-        let mut ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.is_some() {
-            return;
-        }
-        let (decided, from) = (self.shared.clock.now(), self.shared.clock.since_boot());
-        let severed = self.shared.fuse.blow(cut);
-        let took = self.shared.clock.since_boot().saturating_sub(from);
-        *ended = Some(Ended { reason, decided, cut: self.shared.clock.now(), took, severed });
-        drop(ended);
+    /// Ends the moment in which the client is told why, if there is one; says how the session ended.
+    pub(super) fn sever(&self) -> Ended {
+        let mut stage = self.stage();
+        let mut decided = match &*stage {
+            Stage::Over(ended) => return *ended,
+            Stage::LastWord(decided) => *decided,
+            Stage::Going => self.decided(EndReason::ClientLeft),
+        };
+        let more = self.shared.fuse.blow(Cut::Everything);
+        decided.severed.targets += more.targets;
+        decided.severed.failed += more.failed;
+        let ended = self.over(decided);
+        *stage = Stage::Over(ended);
+        drop(stage);
         self.shared.wake.notify_waiters();
+        ended
     }
 
-    /// How it ended, if it has.
+    /// Says what was decided, if it was decided here and now.
+    fn cut(&self, reason: EndReason, how: Cut, next: impl FnOnce(Decided) -> Stage) -> Option<Decided> {
+        let mut stage = self.stage();
+        if !matches!(*stage, Stage::Going) {
+            return None;
+        }
+        let mut decided = self.decided(reason);
+        decided.severed = self.shared.fuse.blow(how);
+        decided.targets_cut = self.shared.clock.now();
+        *stage = next(decided);
+        drop(stage);
+        self.shared.wake.notify_waiters();
+        Some(decided)
+    }
+
+    fn decided(&self, reason: EndReason) -> Decided {
+        let clock = &self.shared.clock;
+        let (at, since_boot) = (clock.now(), clock.since_boot());
+        Decided { reason, at, since_boot, targets_cut: at, severed: Severed::default() }
+    }
+
+    fn over(&self, decided: Decided) -> Ended {
+        let Decided { reason, at, since_boot, targets_cut, severed } = decided;
+        let clock = &self.shared.clock;
+        let took = clock.since_boot().saturating_sub(since_boot);
+        Ended { reason, decided: at, targets_cut, cut: clock.now(), took, severed }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it is over, if it is: from this moment nothing is forwarded any more.
+    #[must_use]
+    pub fn reason(&self) -> Option<EndReason> {
+        match &*self.stage() {
+            Stage::Going => None,
+            Stage::LastWord(decided) => Some(decided.reason),
+            Stage::Over(ended) => Some(ended.reason),
+        }
+    }
+
+    /// How it ended, once both sides are cut.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
-        *self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner)
+        match &*self.stage() {
+            Stage::Going | Stage::LastWord(_) => None,
+            Stage::Over(ended) => Some(*ended),
+        }
     }
 
-    /// Waits for the end. Cancel-safe.
-    pub async fn wait(&self) -> Ended {
+    /// Whether the client may be told something.
+    pub(super) fn has_last_word(&self) -> bool {
+        matches!(*self.stage(), Stage::LastWord(_))
+    }
+
+    /// Waits until it is over and says why. Cancel-safe.
+    pub async fn wait(&self) -> EndReason {
         loop {
             let woken = self.shared.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            if let Some(ended) = self.ended() {
-                return ended;
+            if let Some(reason) = self.reason() {
+                return reason;
             }
             woken.await;
         }
@@ -107,11 +199,43 @@ impl Ending {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]
+    async fn the_target_is_dead_at_once_and_a_client_that_hears_nothing_is_cut_all_the_same() {
+        let clock = Clock::system();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (target, client) = (TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap());
+        let (mut its_target, _) = listener.accept().await.unwrap();
+        let (mut its_client, _) = listener.accept().await.unwrap();
+        let ending = Ending::new(clock.clone(), Some(LastWords::start(&clock).unwrap()));
+        ending.fuse().hold_client(&client).unwrap();
+        let hold = ending.fuse().hold_target(&target).unwrap();
+        ending.end(EndReason::GrantRevoked);
+        assert!(its_target.read(&mut [0]).await.is_err(), "reset");
+        assert_eq!(ending.reason(), Some(EndReason::GrantRevoked));
+        // Nobody calls `sever`: the thread does.
+        let end = tokio::time::timeout(Duration::from_secs(30), its_client.read(&mut [0])).await.unwrap();
+        assert!(end.is_err(), "reset");
+        assert_eq!(ending.sever().severed.targets, 1);
+        drop(hold);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_floods_gets_no_last_word() {
+        let clock = Clock::system();
+        let ending = Ending::new(clock.clone(), Some(LastWords::start(&clock).unwrap()));
+        ending.end(EndReason::ClientFlooded);
+        assert!(ending.ended().is_some() && !ending.has_last_word());
+    }
+
+    #[tokio::test]
     async fn the_first_reason_wins_and_everybody_hears_it() {
-        let ending = Ending::new(Clock::system());
+        let ending = Ending::new(Clock::system(), None);
         let mut waiters = tokio::task::JoinSet::new();
         for _ in 0..3 {
             let ending = ending.clone();
@@ -121,9 +245,9 @@ mod tests {
         ending.end(EndReason::GrantRevoked);
         ending.end(EndReason::ClientLeft);
         while let Some(ended) = waiters.join_next().await {
-            assert_eq!(ended.unwrap().reason, EndReason::GrantRevoked);
+            assert_eq!(ended.unwrap(), EndReason::GrantRevoked);
         }
         assert!(ending.fuse().is_blown());
-        assert_eq!(ending.wait().await.reason, EndReason::GrantRevoked);
+        assert_eq!(ending.wait().await, EndReason::GrantRevoked);
     }
 }

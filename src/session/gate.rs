@@ -5,6 +5,7 @@
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use super::last_word::LastWords;
 use super::registry::Registry;
 use crate::authn::Authenticator;
 use crate::credential::SshCertificateAuthority;
@@ -25,6 +26,8 @@ pub struct Gate {
     pub journal: Journal,
     /// Signs sessions' certificates.
     pub user_authority: SshCertificateAuthority,
+    /// Ends what clients are told when their sessions are cut.
+    pub last_words: LastWords,
     /// Sessions alive now.
     pub registry: Registry,
     /// Time.

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::ending::{Ended, Ending};
+use super::ending::Ending;
 use super::gate::Gate;
 use super::relay::reason_of;
 use super::stage::Live;
@@ -16,17 +16,17 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// The longest single sleep: the machine may sleep too, and tokio's clock would not notice.
 pub(super) const NAP: Duration = Duration::from_secs(30);
 
-/// Runs `relay` under guard and says how the session ended.
+/// Runs `relay` under guard and says why the session ended.
 pub(super) async fn run(
     gate: &Gate,
     live: &Live,
     ending: &Ending,
     relay: impl Future<Output = EndReason>,
-) -> Ended {
+) -> EndReason {
     live.armed.permit.begin(gate);
     let reason = tokio::select! {
         biased;
-        ended = ending.wait() => return ended,
+        reason = ending.wait() => return reason,
         () = live.armed.permit.over(gate) => EndReason::GrantExpired,
         () = too_long(gate) => EndReason::TooLong,
         () = idle(gate, live) => EndReason::Idle,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::adapter::{Adapter, Greeted, Parted};
 use super::ending::Ending;
 use super::gate::Gate;
+use super::last_word::MOMENT;
 use super::permit::{NoPermit, Permit, Subject};
 use super::registry::LiveSession;
 use super::relay::reason_of;
@@ -45,6 +46,11 @@ pub async fn run<A: Adapter>(gate: Arc<Gate>, mut adapter: A, ending: Ending, cl
     }
 }
 
+/// What a client hears whose session is over.
+fn parting(reason: EndReason) -> String {
+    format!("postern: the session is over: {}", reason.sentence())
+}
+
 /// Nothing outlives its lifecycle: not a client that never said who it is, nor a session whose task broke. Dropping an
 /// adapter does not end what its library runs in a task of its own; a dead socket does.
 struct HangUp(Ending);
@@ -69,23 +75,30 @@ async fn open<A: Adapter>(
     let way = armed.way(gate, ending);
     let connected = tokio::select! {
         biased;
-        ended = ending.wait() => {
-            close::close(gate, armed, ended).await;
+        reason = ending.wait() => {
+            if ending.has_last_word() {
+                tokio::time::timeout(MOMENT, adapter.refuse(&parting(reason))).await.ok();
+            }
+            close::close(gate, armed, ending.sever()).await;
             return Ok(());
         }
         connected = adapter.connect(&way) => connected,
     };
     if let Err(error) = connected {
         ending.refuse(error.reason());
-        let ended = ending.wait().await;
+        let ended = ending.sever();
         close::close(gate, armed, ended).await;
         return Err(Refused { reason: ended.reason, words: format!("postern: {error}") });
     }
     let live = armed.go_live(gate, ending);
     adapter.welcome(live.tap().clone()).await;
     tracing::info!(%session, person = %greeted.who.name(), target = %greeted.target, "session started");
-    let ended = guard::run(gate, &live, ending, adapter.relay()).await;
-    tracing::info!(%session, reason = ?ended.reason, "session ended");
+    let reason = guard::run(gate, &live, ending, adapter.relay()).await;
+    if ending.has_last_word() {
+        tokio::time::timeout(MOMENT, adapter.part(&parting(reason))).await.ok();
+    }
+    let ended = ending.sever();
+    tracing::info!(%session, ?reason, "session ended");
     close::close(gate, live.armed, ended).await;
     Ok(())
 }

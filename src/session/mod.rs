@@ -13,6 +13,7 @@ mod dialogue;
 mod ending;
 mod gate;
 mod guard;
+mod last_word;
 pub mod lifecycle;
 mod permit;
 mod pin;
@@ -23,6 +24,7 @@ mod sweep;
 
 pub use ending::{Ended, Ending};
 pub use gate::{Gate, Limits};
+pub use last_word::LastWords;
 pub use permit::{NoPermit, Permit};
 pub use pin::pin;
 pub use registry::{LiveSession, Registry};

@@ -366,7 +366,7 @@ struct Sentry {
 
 impl Watcher for Sentry {
     fn changed(&self, _entry: &Arc<Entry>) {
-        if self.ending.ended().is_some() {
+        if self.ending.reason().is_some() {
             return;
         }
         // A node that is gone has no sessions to end.

@@ -85,7 +85,7 @@ impl Tap {
     /// # Errors
     /// [`Over`] when the recorder has failed or the session has ended.
     pub fn submit(&self, channel: u32, events: Vec<Body>) -> Result<Position, Over> {
-        if self.shared.ending.ended().is_some() {
+        if self.shared.ending.reason().is_some() {
             return Err(Over);
         }
         self.shared.last_active_ms.store(millis(&self.shared.gate.clock), Ordering::Relaxed);
@@ -139,9 +139,12 @@ impl Tap {
         Duration::from_millis(millis(&self.shared.gate.clock).saturating_sub(last))
     }
 
-    /// A wait may have outlived the session.
-    fn go_on(&self) -> Result<(), Over> {
-        if self.shared.ending.ended().is_some() { Err(Over) } else { Ok(()) }
+    /// Whether the session goes on; a wait may have outlived it.
+    ///
+    /// # Errors
+    /// [`Over`] when it does not.
+    pub fn go_on(&self) -> Result<(), Over> {
+        if self.shared.ending.reason().is_some() { Err(Over) } else { Ok(()) }
     }
 
     fn failed(&self, error: &RecorderError) -> Over {

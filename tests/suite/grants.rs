@@ -33,3 +33,29 @@ fn grants_for_one_address_do_not_disturb_each_other() {
     under_one.say("ls /\n").unwrap();
     assert_ne!(under_one.end(wait::LONG).code, 0);
 }
+
+/// Who is cut is told why, in their own terminal: also inside a jump host, and by the clock as by a colleague.
+#[test]
+fn whoever_is_cut_hears_why() {
+    let world = World::shared();
+    let target = world.target();
+    let alice = world.client("alice");
+    let grant = world.grant("alice", &target, "exec");
+    let mut direct = alice.open(&target, &["cat"]);
+    let mut jump = Pipes::start(crate::ssh::jump(world, &alice, &target, &["cat"]));
+    for session in [&mut direct, &mut jump] {
+        session.say("here\n").unwrap();
+        session.hear("here");
+    }
+    world.hand("dave").ok(&["revoke", &grant, "--reason", "the incident is over"]);
+    for session in [&mut direct, &mut jump] {
+        let said = session.end(wait::LONG);
+        assert_ne!(said.code, 0);
+        assert!(said.err.contains("postern: the session is over: the grant was revoked"), "{said:?}");
+        assert!(!said.err.contains("target closed"), "it was not the target's doing: {said:?}");
+        assert!(!said.err.contains("incident"), "the reason given is for the ledger: {said:?}");
+    }
+    world.grant_for("alice", &target, "exec", "2s");
+    let said = alice.open(&target, &["cat"]).end(wait::LONG);
+    assert!(said.err.contains("the grant's time is over"), "{said:?}");
+}

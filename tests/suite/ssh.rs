@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::client::{Pipes, run};
+use crate::client::{Client, Pipes, run};
 use crate::lifecycle::{Driver, Live};
 use crate::postern::{Said, noise, sha256};
 use crate::sshd::{self, Sshd};
@@ -406,11 +406,8 @@ fn a_granted_forward_works_and_another_is_refused() {
     assert!(events.iter().any(|event| event["type"] == "refused"), "{events:?}");
 }
 
-#[test]
-fn the_jump_form_is_ended_at_the_gate_and_recorded() {
-    let (world, target) = ready(ALL);
-    let client = world.client("alice");
-    // What `postern ssh-config` prints is all a person needs.
+/// `ssh` through the gate as a jump host: what `postern ssh-config` prints is all a person needs.
+pub(crate) fn jump(world: &World, client: &Client, target: &str, args: &[&str]) -> Command {
     let printed = world.hand("alice").ok(&["ssh-config"]);
     let authority = printed
         .lines()
@@ -421,16 +418,17 @@ fn the_jump_form_is_ended_at_the_gate_and_recorded() {
     let key = authority.split_whitespace().skip(2).collect::<Vec<_>>().join(" ");
     fs::write(&hosts, format!("{gate}\n@cert-authority * {key}\n")).unwrap();
     let known = format!("UserKnownHostsFile={}", hosts.display());
-    let jump = format!(
-        "ProxyCommand=ssh -F {} -o UserKnownHostsFile={} -W %h:%p gate",
-        client.config().display(),
-        hosts.display()
-    );
-    let said = run(client
-        .tool("ssh")
-        .args(["-o", &known, "-o", &jump])
-        .arg(World::address(&target))
-        .arg("echo through the gate"));
+    let outer = format!("ProxyCommand=ssh -F {} -o {known} -W %h:%p gate", client.config().display());
+    let mut command = client.tool("ssh");
+    command.args(["-o", &known, "-o", &outer]).arg(World::address(target)).args(args);
+    command
+}
+
+#[test]
+fn the_jump_form_is_ended_at_the_gate_and_recorded() {
+    let (world, target) = ready(ALL);
+    let client = world.client("alice");
+    let said = run(&mut jump(world, &client, &target, &["echo through the gate"]));
     assert_eq!(said.out, "through the gate\n", "{said:?}");
     let session = world.session(&target);
     world.ended(&target);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use russh::Disconnect;
 use russh::server::{self, RunningSession};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,6 +33,8 @@ const LOGIN: Duration = Duration::from_secs(60);
 /// How long a client has to answer a page or to hear the last words.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a word inside a carrier takes to leave it.
+const CARRIED_WORD: Duration = Duration::from_millis(5);
 
 /// A connection that has arrived.
 pub struct Arrival {
@@ -86,6 +89,7 @@ pub struct SshAdapter {
     porch: Option<Porch>,
     running: Option<RunningSession<ClientSide>>,
     place: Option<Place>,
+    is_carried: bool,
 }
 
 impl SshAdapter {
@@ -93,6 +97,7 @@ impl SshAdapter {
     #[must_use]
     pub fn new(arrival: Arrival, front: Arc<dyn Front>) -> Self {
         Self {
+            is_carried: arrival.carried_to.is_some(),
             arrival: Some(arrival),
             front,
             targets: Arc::default(),
@@ -160,9 +165,10 @@ impl SshAdapter {
 
     /// Waits until the connection is over.
     async fn over(&mut self) {
-        if let Some(running) = self.running.take() {
+        if let Some(running) = &mut self.running {
             // The library's own error says how the connection broke, which for us is that the client left.
             running.await.ok();
+            self.running = None;
         }
     }
 }
@@ -217,6 +223,20 @@ impl Adapter for SshAdapter {
         // What the client sent before it left reaches the target, and how its transfers ended is recorded.
         tokio::time::timeout(LAST_WORDS, self.tasks.finish()).await.ok();
         EndReason::ClientLeft
+    }
+
+    async fn part(&mut self, why: &str) {
+        let Some(running) = &self.running else { return };
+        // A client that is gone needs no word.
+        let said =
+            running.handle().disconnect(Disconnect::ByApplication, why.to_owned(), String::new()).await;
+        if said.is_ok() {
+            self.over().await;
+        }
+        if self.is_carried {
+            // The word still has to get through the carrier.
+            tokio::time::sleep(CARRIED_WORD).await;
+        }
     }
 }
 

@@ -112,10 +112,13 @@ async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle)
             drop(unused);
             opening.confirmed.store(true, Ordering::Release);
             reply.accept().await;
-            // `Over` means that the session has ended, and why is already on record.
-            pump(opening, target, &client).await.ok();
+            let pumped = pump(opening, target, &client).await;
             drop(connection);
-            client.close().await.ok();
+            // `Over` means that the session was cut, and why is already on record. A client whose channel is closed
+            // hangs up before it hears that.
+            if pumped.is_ok() {
+                client.close().await.ok();
+            }
         }
         Err(words) => {
             opening.tap.refused(opening.number, "channel", &words);

@@ -54,6 +54,8 @@ pub(super) async fn output(
         delivered = &mut deliver => return delivered,
     };
     if !is_closed {
+        // A target that is gone because the session was cut has not left.
+        opening.tap.go_on()?;
         opening.tap.target_left();
         let words = Bytes::from_static(b"postern: the target closed the connection\r\n");
         client.extended_data_bytes(STDERR, words).await.ok();
