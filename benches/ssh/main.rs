@@ -26,6 +26,7 @@ mod fleet;
 mod idle;
 #[path = "../../tests/suite/keeper.rs"]
 mod keeper;
+mod many;
 mod options;
 #[path = "../../tests/suite/postern.rs"]
 mod postern;
@@ -43,6 +44,9 @@ use options::Options;
 fn main() {
     let options = Options::parse(std::env::args().skip(1));
     println!("{}", bed::machine());
+    if options.parts.iter().any(|part| part == "many") {
+        many::take_descriptors();
+    }
     let bed = bed::Bed::make();
     for part in &options.parts {
         println!("\n## {part}");
@@ -51,9 +55,10 @@ fn main() {
             "echo" => echo::measure(&bed, &options),
             "hang" => throughput::measure_hangs(&bed, &options),
             "idle" => idle::measure(&bed, &options),
+            "many" => many::measure(&bed, &options),
             "start" => start::measure(&bed, &options),
             "throughput" => throughput::measure(&bed, &options),
-            other => panic!("no part {other}: there are cut, echo, hang, idle, start, throughput"),
+            other => panic!("no part {other}: there are cut, echo, hang, idle, many, start, throughput"),
         }
     }
 }

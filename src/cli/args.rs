@@ -13,7 +13,7 @@ use super::client::{Client, Place};
 use super::exit::{CliError, Outcome};
 use super::profile::Profile;
 use super::{
-    completions, demo, doctor, export, grants, init, keygen, ledger, login, out, people, play, policy,
+    completions, demo, doctor, export, grants, init, keygen, keys, ledger, login, out, people, play, policy,
     recordings, requests, reviewers, search, serve, sessions, ssh_config, status, targets, verify, watch,
 };
 use crate::model::Clock;
@@ -91,6 +91,9 @@ enum Command {
     Verify(verify::VerifyArgs),
     Search(search::SearchArgs),
     Keygen(keygen::KeygenArgs),
+    /// The bastion's own keys: show, replace, seal anew.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// The record of everything that changed: read, verify, prove, copy.
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -197,6 +200,7 @@ async fn dispatch(Cli { shared, command }: Cli) -> Outcome {
         Command::Verify(args) => Box::pin(verify::run(args, run)),
         Command::Search(args) => Box::pin(search::run(args, run)),
         Command::Keygen(args) => Box::pin(std::future::ready(keygen::run(args, run))),
+        Command::Keys(command) => Box::pin(std::future::ready(keys::run(&command, run))),
         Command::Ledger(command) => Box::pin(ledger::run(command, run)),
         Command::Policy(command) => Box::pin(policy::run(command, run)),
         Command::Completions(args) => Box::pin(std::future::ready(completions::run(&args))),

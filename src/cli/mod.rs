@@ -18,6 +18,7 @@ mod export;
 mod grants;
 mod init;
 mod keygen;
+mod keys;
 mod ledger;
 mod login;
 mod out;

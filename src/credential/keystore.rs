@@ -24,15 +24,15 @@ use crate::model::{Clock, Secret, SigningKey};
 /// The directory of keys inside a bastion's directory.
 pub const KEYS: &str = "keys";
 
-const USER_CA: &str = "user-ca";
-const HOST_CA: &str = "host-ca";
-const SSH_HOST_KEY: &str = "ssh-host-key";
+pub(super) const USER_CA: &str = "user-ca";
+pub(super) const HOST_CA: &str = "host-ca";
+pub(super) const SSH_HOST_KEY: &str = "ssh-host-key";
 const NODE: &str = "node";
-const API_TLS: &str = "api-tls";
+pub(super) const API_TLS: &str = "api-tls";
 const SEED_BYTES: usize = 32;
 /// Years the API's own certificate lasts. Clients pin its fingerprint, so its end is housekeeping and no safeguard.
 const TLS_YEARS: i16 = 10;
-const OWNER_ONLY: u32 = 0o600;
+pub(super) const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 const READABLE: u32 = 0o644;
 
@@ -87,6 +87,12 @@ pub enum KeystoreError {
     /// An SSH key could not be made or encoded.
     #[error("cannot make an SSH key: {0}")]
     MakeSshKey(#[from] russh::keys::ssh_key::Error),
+    /// There is no successor to put in a key's place.
+    #[error("no successor of {name} is prepared: postern keys prepare {name}")]
+    NothingPrepared {
+        /// Which key.
+        name: &'static str,
+    },
     /// The system has no randomness.
     #[error("the system has no randomness to make keys from")]
     Randomness,
@@ -150,9 +156,9 @@ impl Keystore {
         };
         DirBuilder::new().mode(OWNER_ONLY_DIRECTORY).create(&inside).map_err(io("make", &inside))?;
         for name in [USER_CA, HOST_CA, SSH_HOST_KEY, NODE] {
-            write_seed(&inside, sealing, name)?;
+            write_seed(&inside, sealing, name, "")?;
         }
-        write_tls(&inside, sealing, server_names, clock)?;
+        write_tls(&inside, sealing, "", server_names, clock)?;
         sync_directory(&inside).map_err(io("sync", &inside))?;
         std::fs::rename(&inside, &keys).map_err(io("move", &inside))?;
         sync_directory(directory).map_err(io("sync", directory))?;
@@ -227,16 +233,19 @@ fn sealed_path(keys: &Path, name: &str) -> PathBuf {
     keys.join(format!("{name}.sealed"))
 }
 
-fn certificate_path(keys: &Path) -> PathBuf {
-    keys.join(format!("{API_TLS}.pem"))
-}
-
-fn write_seed(keys: &Path, sealing: &SealingKey, name: &str) -> Result<(), KeystoreError> {
+/// Makes a key; `which` is added to the names of its files, and not to the name it is sealed under.
+pub(super) fn write_seed(
+    keys: &Path,
+    sealing: &SealingKey,
+    name: &str,
+    which: &str,
+) -> Result<(), KeystoreError> {
     let mut seed = Zeroizing::new([0_u8; SEED_BYTES]);
     aws_lc_rs::rand::fill(&mut *seed).map_err(|_| KeystoreError::Randomness)?;
-    write_new(&sealed_path(keys, name), &sealing.seal(name, &*seed)?, OWNER_ONLY)?;
+    let file = format!("{name}{which}");
+    write_new(&sealed_path(keys, &file), &sealing.seal(name, &*seed)?, OWNER_ONLY)?;
     let public = ssh_key(&Secret::new(*seed), &format!("postern-{name}"))?.public_key().to_openssh()?;
-    write_new(&keys.join(format!("{name}.pub")), format!("{public}\n").as_bytes(), READABLE)
+    write_new(&keys.join(format!("{file}.pub")), format!("{public}\n").as_bytes(), READABLE)
 }
 
 fn read_seed(
@@ -256,9 +265,11 @@ fn ssh_key(seed: &Secret<[u8; SEED_BYTES]>, comment: &str) -> Result<Arc<Private
     Ok(Arc::new(PrivateKey::new(pair, comment)?))
 }
 
-fn write_tls(
+/// Makes the API's key and certificate; `which` as in [`write_seed`].
+pub(super) fn write_tls(
     keys: &Path,
     sealing: &SealingKey,
+    which: &str,
     server_names: &[String],
     clock: &Clock,
 ) -> Result<(), KeystoreError> {
@@ -273,15 +284,16 @@ fn write_tls(
     asked.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = asked.self_signed(&key)?;
     let secret = Zeroizing::new(key.serialize_der());
-    write_new(&sealed_path(keys, API_TLS), &sealing.seal(API_TLS, &secret)?, OWNER_ONLY)?;
-    write_new(&certificate_path(keys), certificate.pem().as_bytes(), READABLE)
+    let file = format!("{API_TLS}{which}");
+    write_new(&sealed_path(keys, &file), &sealing.seal(API_TLS, &secret)?, OWNER_ONLY)?;
+    write_new(&keys.join(format!("{file}.pem")), certificate.pem().as_bytes(), READABLE)
 }
 
 fn read_tls(keys: &Path, sealing: &SealingKey) -> Result<ApiTls, KeystoreError> {
     let path = sealed_path(keys, API_TLS);
     let secret = sealing.open(API_TLS, &read_private(&path)?, &path)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(secret.to_vec()));
-    let path = certificate_path(keys);
+    let path = keys.join(format!("{API_TLS}.pem"));
     let text = std::fs::read(&path).map_err(|source| KeystoreError::Io {
         doing: "read",
         path: path.clone(),
@@ -292,7 +304,7 @@ fn read_tls(keys: &Path, sealing: &SealingKey) -> Result<ApiTls, KeystoreError> 
     Ok(ApiTls { chain: chain.ok_or(KeystoreError::Damaged { path })?, key })
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -4,10 +4,11 @@
 //! a certificate for that key with one principal and seconds of validity. The target trusts the user CA and nothing
 //! else; nobody holds a credential of the target before or after.
 //!
-//! The bastion's own keys, the CAs among them, are in [`keystore`], sealed at rest.
+//! The bastion's own keys, the CAs among them, are in [`keystore`], sealed at rest; [`rotation`] replaces them.
 
 pub mod keystore;
 mod lease;
+pub mod rotation;
 pub mod sealing;
 mod ssh_certificate;
 

@@ -100,3 +100,32 @@ fn the_directory_is_private() {
 fn is_public(path: &std::path::Path) -> bool {
     path.extension().is_some_and(|extension| extension == "pub" || extension == "pem")
 }
+
+/// A new user CA, made known before it takes over and with the old one taken away after: nobody is locked out at any step.
+#[test]
+fn the_user_ca_is_replaced_while_sessions_go_on() {
+    let world = World::fresh();
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let alice = world.client("alice");
+    let trusted = world.dir.join("sshd/user_ca.pub");
+    let old = fs::read_to_string(&trusted).unwrap();
+    let prepared = world.machine.ok(&["keys", "prepare", "user-ca", "--json"]);
+    let prepared: serde_json::Value = serde_json::from_str(&prepared).unwrap();
+    let next = prepared["next"].as_str().unwrap().to_owned();
+    assert_eq!(alice.ok(&target, "echo old"), "old\n", "prepared is not in force");
+    fs::write(&trusted, format!("{old}{next}\n")).unwrap();
+    world.machine.ok(&["keys", "rotate", "user-ca"]);
+    assert_eq!(alice.ok(&target, "echo still"), "still\n", "the bastion goes on with the key it has");
+    let sealed = world.dir.join("another.key");
+    world.machine.ok(&["keys", "reseal", "--with", &sealed.to_string_lossy()]);
+    fs::rename(&sealed, world.state.join("sealing.key")).unwrap();
+    world.kill();
+    world.serve_again();
+    fs::write(&trusted, format!("{next}\n")).unwrap();
+    assert_eq!(alice.ok(&target, "echo new"), "new\n");
+    fs::write(&trusted, &old).unwrap();
+    assert_ne!(alice.exec(&target, "echo old").code, 0, "no certificate is signed by the old one any more");
+    let again = world.machine.refused(&["keys", "rotate", "user-ca"]);
+    assert!(again.contains("postern keys prepare user-ca"), "{again}");
+}
