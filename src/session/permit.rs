@@ -414,3 +414,7 @@ impl Watcher for Sentry {
         self.ending.end(EndReason::LedgerFailed);
     }
 }
+
+#[cfg(test)]
+#[path = "permit_tests.rs"]
+mod tests;
