@@ -59,6 +59,13 @@ impl Sshd {
         self.process.log()
     }
 
+    /// How many connections it holds: it has a process for each.
+    pub(crate) fn connections(&self) -> usize {
+        let id = self.process.id().to_string();
+        let output = Command::new("ps").args(["-o", "pid=", "--ppid", &id]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    }
+
     /// Its host key, as a public key file.
     pub(crate) fn host_key(&self) -> PathBuf {
         self.dir.join("host.pub")
