@@ -30,6 +30,8 @@ mod recovery;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
+mod separation;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod ssh;
