@@ -22,6 +22,8 @@ mod keeper;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod passage;
+#[cfg(test)]
 mod past_flaws;
 #[cfg(test)]
 mod postern;

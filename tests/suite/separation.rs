@@ -42,7 +42,7 @@ fn customer_data(world: &World) -> String {
     "customers".to_owned()
 }
 
-fn approve<'a>(request: &'a str) -> [&'a str; 3] {
+fn approve(request: &str) -> [&str; 3] {
     ["approve", request, "--yes"]
 }
 
