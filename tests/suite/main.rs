@@ -22,6 +22,8 @@ mod keeper;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
 mod passage;
 #[cfg(test)]
 mod past_flaws;
