@@ -90,15 +90,15 @@ impl World {
         Actor::Person { person: self.person(seed), identity: identity(seed) }
     }
 
-    /// Erin asks for a shell for ten minutes; the request and its hash.
-    fn ask(&self) -> (RequestId, String) {
+    /// Erin asks for a shell; the request and its hash.
+    fn ask(&self, duration_s: u64) -> (RequestId, String) {
         let made = self.submit(
             self.actor(ERIN),
             Command::MakeRequest {
                 login: "deploy".parse().unwrap(),
                 target: "web-1".parse().unwrap(),
                 capabilities: [Capability::Shell].into(),
-                duration_s: 600,
+                duration_s,
                 reason: "deploying".to_owned(),
                 ticket: None,
                 rule: RequestRule {
@@ -117,12 +117,15 @@ impl World {
 
     /// Alice approves what Erin asked for, with `signature` when it is given and her own otherwise.
     fn granted(&self, signature: Option<&str>) -> access::Grant {
-        let (request, hash) = self.ask();
-        let signature =
-            signature.map_or_else(|| signed(ALICE, &Approval::message(&request, &hash, 600)), str::to_owned);
-        let approver = self.person(ALICE);
-        let approval =
-            Approval { request, hash, approver, identity: identity(ALICE), duration_s: 600, signature };
+        self.granted_for(600, signature)
+    }
+
+    fn granted_for(&self, duration_s: u64, signature: Option<&str>) -> access::Grant {
+        let (request, hash) = self.ask(duration_s);
+        let signature = signature
+            .map_or_else(|| signed(ALICE, &Approval::message(&request, &hash, duration_s)), str::to_owned);
+        let (approver, identity) = (self.person(ALICE), identity(ALICE));
+        let approval = Approval { request, hash, approver, identity, duration_s, signature };
         let facts = self.submit(self.actor(ALICE), Command::Approve(Box::new(approval)));
         let issued = facts.iter().find_map(|fact| {
             let Fact::GrantIssued(grant) = fact else { return None };
@@ -133,9 +136,13 @@ impl World {
 
     /// A session of Erin's begins under a grant, past the permit.
     fn used(&self, grant: &access::Grant) {
-        let facts = SessionFacts {
+        self.submit(Actor::Node, self.start(&grant.facts.grant));
+    }
+
+    fn start(&self, grant: &GrantId) -> Command {
+        Command::StartSession(Box::new(SessionFacts {
             session: SessionId::random().unwrap(),
-            grant: grant.facts.grant.clone(),
+            grant: grant.clone(),
             person: self.person(ERIN),
             identity: identity(ERIN),
             login: "deploy".parse().unwrap(),
@@ -143,8 +150,7 @@ impl World {
             client: "192.0.2.1".to_owned(),
             recording: "00".repeat(32),
             credential: "x".to_owned(),
-        };
-        self.submit(Actor::Node, Command::StartSession(Box::new(facts)));
+        }))
     }
 
     /// What Erin gets who connects to deploy@web-1: the grant her session would start under, or a no.
@@ -375,4 +381,38 @@ fn a_key_given_up_before_the_approval_is_a_forgery() {
     approval.signature = signed(STRANGER, &message);
     let said = check_approvals(&world.gate, &grant);
     assert!(matches!(&said, Err(Unfit::Forged(words)) if words.contains("not enrolled")), "{said:?}");
+}
+
+/// D-34: a thousand openings from a twentieth of a second before a grant's end to as long after it, the way sessions
+/// open: a permit first, then the start on the ledger. Whatever the two find, no start is at or after the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_thousand_openings_around_the_deadline_none_starts_after_it() {
+    let (world, ends) = tokio::task::spawn_blocking(|| {
+        let world = World::new();
+        let grant = world.granted_for(3, None);
+        world.used(&grant);
+        (Arc::new(world), grant.facts.ends.unwrap())
+    })
+    .await
+    .unwrap();
+    let span = Duration::from_millis(100);
+    let mut openings = tokio::task::JoinSet::new();
+    for nth in 0..1000 {
+        let world = Arc::clone(&world);
+        openings.spawn(async move {
+            let at = ends - span / 2 + span * nth / 1000;
+            let left = at.duration_since(world.gate.clock.now());
+            tokio::time::sleep(Duration::try_from(left).unwrap_or_default()).await;
+            let grant = world.obtain().ok()?;
+            world.gate.store.submit(Actor::Node, world.start(&grant)).await.ok()
+        });
+    }
+    let mut started = 0;
+    while let Some(opening) = openings.join_next().await {
+        let Some(entries) = opening.unwrap() else { continue };
+        started += 1;
+        assert!(entries.iter().all(|entry| entry.at < ends), "{entries:?} after {ends}");
+    }
+    assert!(started < 1000, "those after the end found no grant");
+    assert_eq!(world.obtain(), Err(NoPermit::NoGrant));
 }
