@@ -319,4 +319,60 @@ mod tests {
             assert!(Config::parse(text).unwrap_err().contains(names), "{text}");
         }
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::{Config, Duration};
+
+        /// A line that could stand in a configuration, or almost.
+        fn line() -> impl Strategy<Value = String> {
+            let section = "node|ssh|api|metrics|recording|limits|authn|policy|authn.user_cas.corp|other";
+            let key = "name|listen|public_name|server_names|directory|journal|min_free_bytes|idle|longest|lease|\
+                       drain|dialogue|connections|before_login|public_key|principals|revoked|other";
+            let value = prop_oneof![
+                Just("'127.0.0.1:2222'".to_owned()),
+                Just("true".to_owned()),
+                Just("{}".to_owned()),
+                any::<i64>().prop_map(|number| number.to_string()),
+                any::<f64>().prop_map(|number| number.to_string()),
+                "[0-9]{1,20}(ms|s|m|h|d|w|y| )".prop_map(|span| format!("'{span}'")),
+                "-?P[0-9YMDTHS.]{0,12}".prop_map(|span| format!("'{span}'")),
+                "[ -&(-~]{0,20}".prop_map(|text| format!("'{text}'")),
+                "[ -~]{0,12}",
+            ];
+            prop_oneof![
+                1 => section.prop_map(|name| format!("[{name}]")),
+                4 => (key, value).prop_map(|(key, value)| format!("{key} = {value}")),
+            ]
+        }
+
+        proptest! {
+            /// No text breaks the reader, and what it takes can be run with.
+            #[test]
+            fn any_text_is_a_sound_configuration_or_an_error(
+                lines in prop::collection::vec(line(), 0..12), junk in ".{0,80}",
+            ) {
+                prop_assert!(Config::parse(&junk).is_ok() || Config::parse(&junk).is_err_and(|e| !e.is_empty()));
+                match Config::parse(&lines.join("\n")) {
+                    Ok(config) => prop_assert!(!config.limits.lease.is_zero() && !config.node.name.is_empty()),
+                    Err(words) => prop_assert!(!words.is_empty()),
+                }
+            }
+
+            #[test]
+            fn what_is_written_is_what_is_read(
+                idle in 0_u32.., lease in 1_u32..60, connections in 1_usize..100_000, name in "[a-z]{1,20}",
+            ) {
+                let text = format!(
+                    "[node]\nname = '{name}'\n[limits]\nidle = '{idle}s'\nlease = '{lease}s'\nconnections = {connections}\n"
+                );
+                let config = Config::parse(&text).map_err(TestCaseError::fail)?;
+                prop_assert_eq!(config.node.name, name);
+                prop_assert_eq!(config.limits.idle, Duration::from_secs(idle.into()));
+                prop_assert_eq!(config.limits.lease, Duration::from_secs(lease.into()));
+                prop_assert_eq!(config.limits.connections, connections);
+            }
+        }
+    }
 }

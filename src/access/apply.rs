@@ -40,12 +40,12 @@ impl Change<'_> {
             Fact::IdentityUnlinked { person, identity } => self.unlink(person, identity),
             Fact::RolesChanged { person, roles } => {
                 self.person(person, |p| p.facts.roles.clone_from(roles));
-                self.drop_approvals();
+                self.count_again();
             }
             Fact::PersonDisabled { person, reason } => {
                 self.person(person, |p| p.disabled = Some(reason.clone()));
                 self.end_everything_of(person);
-                self.drop_approvals();
+                self.count_again();
             }
             Fact::PersonEnabled { person } => self.person(person, |p| p.disabled = None),
             Fact::TargetAdded { target } => self.put_target(target),
@@ -170,17 +170,7 @@ impl Change<'_> {
             unlinked: None,
         };
         self.person(id, |person| person.links.push(link));
-        self.drop_approvals();
-        // Whoever turns out to be one human with the requester never was somebody else.
-        let lacking: Vec<GrantId> = self
-            .state
-            .grants()
-            .filter(|grant| !grant.used && !self.is_enough(&grant.request))
-            .map(|grant| grant.facts.grant.clone())
-            .collect();
-        for grant in &lacking {
-            self.end_grant(grant, GrantEnd::Voided, EndReason::GrantRevoked);
-        }
+        self.count_again();
     }
 
     fn unlink(&mut self, id: &PersonId, identity: &Identity) {
@@ -189,7 +179,7 @@ impl Change<'_> {
             let theirs = |link: &&mut Link| link.unlinked.is_none() && link.identity == *identity;
             person.links.iter_mut().filter(theirs).for_each(|link| link.unlinked = Some(at));
         });
-        self.drop_approvals();
+        self.count_again();
         let opened_with_it: Vec<SessionId> = self
             .state
             .grants_of(id)
@@ -202,16 +192,23 @@ impl Change<'_> {
         }
     }
 
-    /// Approvals of open requests count only while whoever gave them could still give them.
-    fn drop_approvals(&mut self) {
-        let stale: Vec<(RequestId, Vec<Approval>)> = self
-            .state
+    /// Approvals count only while whoever gave them could still give them: for open requests, and for grants nobody has
+    /// used. One that lost its approvals before its first use never begins.
+    fn count_again(&mut self) {
+        let state = &*self.state;
+        let counts = |request: &Request, a: &Approval| separation::still_counts(state, request, a);
+        let stale: Vec<(RequestId, Vec<Approval>)> = state
             .requests()
             .filter_map(|request| {
                 let kept: Vec<Approval> =
-                    request.approvals.iter().filter(|a| self.still_counts(request, a)).cloned().collect();
+                    request.approvals.iter().filter(|a| counts(request, a)).cloned().collect();
                 (kept.len() < request.approvals.len()).then(|| (request.facts.request.clone(), kept))
             })
+            .collect();
+        let lacking: Vec<GrantId> = state
+            .grants()
+            .filter(|grant| !grant.used && !separation::is_enough(state, &grant.request))
+            .map(|grant| grant.facts.grant.clone())
             .collect();
         for (id, kept) in stale {
             if let Some(request) = self.state.requests.get_mut(&id) {
@@ -219,21 +216,9 @@ impl Change<'_> {
             }
             self.effects.push(Effect::RequestOpen(id));
         }
-    }
-
-    fn still_counts(&self, request: &Request, approval: &Approval) -> bool {
-        self.state.is_active(&approval.approver)
-            && self.state.person(&approval.approver).is_some_and(|approver| {
-                approver.link(&approval.identity).is_some()
-                    && !approver.facts.roles.is_disjoint(&request.approver_roles)
-            })
-            && separation::between(self.state, &request.facts.person, &approval.approver).is_ok()
-    }
-
-    fn is_enough(&self, request: &Request) -> bool {
-        let approvers = request.approvals.iter().map(|approval| &approval.approver);
-        let different = separation::different_approvers(self.state, &request.facts.person, approvers);
-        u32::try_from(different).is_ok_and(|different| different >= request.approvals_needed)
+        for grant in &lacking {
+            self.end_grant(grant, GrantEnd::Voided, EndReason::GrantRevoked);
+        }
     }
 
     fn issue(&mut self, facts: &GrantFacts) {

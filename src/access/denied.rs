@@ -99,6 +99,9 @@ pub enum Denied {
     /// The session does not fit the grant.
     #[error("the grant is for another person, login or target")]
     GrantDiffers,
+    /// Approvers of the grant may not approve any more.
+    #[error("the grant's approvals no longer count, because an approver may not approve any more: ask again")]
+    GrantUnbacked,
     /// The ledger has no first entry.
     #[error("this ledger is not initialised: run `postern init`")]
     NotInitialised,
@@ -200,6 +203,7 @@ impl Denied {
             Self::NoSuchTarget { .. } => "no_such_target",
             Self::GrantOver { .. } => "grant_over",
             Self::GrantDiffers => "grant_differs",
+            Self::GrantUnbacked => "grant_unbacked",
             Self::NotInitialised => "not_initialised",
             Self::NotApprover { .. } => "not_approver",
             Self::NotRequester => "not_requester",

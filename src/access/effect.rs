@@ -58,6 +58,6 @@ pub enum GrantEnd {
     Expired,
     /// It, its person, its target or everything was revoked.
     Revoked,
-    /// Identities were linked so that its approvals no longer come from enough other people.
+    /// Its approvals no longer come from enough other people who may approve, and it was not used yet.
     Voided,
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::state::State;
+use super::state::{Request, State};
+use crate::ledger::entry::Approval;
 use crate::model::{PersonId, PrincipalKind};
 
 /// Why somebody is not "somebody else" for a request.
@@ -71,6 +72,25 @@ pub(super) fn same_human(state: &State, one: &PersonId, other: &PersonId) -> boo
         }
     }
     false
+}
+
+/// Whether whoever gave an approval could still give it: enabled, with that key, with a role that counts, and somebody
+/// else than the requester.
+pub(super) fn still_counts(state: &State, request: &Request, approval: &Approval) -> bool {
+    state.is_active(&approval.approver)
+        && state.person(&approval.approver).is_some_and(|approver| {
+            approver.link(&approval.identity).is_some()
+                && !approver.facts.roles.is_disjoint(&request.approver_roles)
+        })
+        && between(state, &request.facts.person, &approval.approver).is_ok()
+}
+
+/// Whether the approvals that still count are enough.
+pub(super) fn is_enough(state: &State, request: &Request) -> bool {
+    let counting = request.approvals.iter().filter(|approval| still_counts(state, request, approval));
+    let approvers = counting.map(|approval| &approval.approver);
+    let different = different_approvers(state, &request.facts.person, approvers);
+    u32::try_from(different).is_ok_and(|different| different >= request.approvals_needed)
 }
 
 /// How many different humans approved, leaving out those who are not somebody else.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::index::Index;
+use super::separation;
 use crate::ledger::entry::{Approval, GrantFacts, PersonFacts, RequestFacts, SessionFacts};
 use crate::model::{
     EndReason, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role, SessionId,
@@ -226,6 +227,13 @@ impl State {
         self.grants.get(grant).map(|grant| grant.request.approvals.as_slice())
     }
 
+    /// Whether enough different people stand behind a request's approvals now. A grant whose approvers were disabled,
+    /// stripped of the role, or parted from the key they signed with begins nothing more.
+    #[must_use]
+    pub fn is_backed(&self, request: &Request) -> bool {
+        separation::is_enough(self, request)
+    }
+
     /// The grants under which a person may start a session as `login` on `target` at `now`; several may stand side
     /// by side. Empty when the person is disabled.
     pub fn live_grants(
@@ -314,7 +322,7 @@ impl Person {
         self.links.iter().find(|link| link.unlinked.is_none() && link.identity == *identity)
     }
 
-    /// The link of an identity as it was at a time: how an approval of then is verified now.
+    /// The link of an identity as it was at a time: tells an approval that was good then from a false one.
     #[must_use]
     pub fn link_at(&self, identity: &Identity, at: Timestamp) -> Option<&Link> {
         let held = |link: &&Link| link.linked <= at && link.unlinked.is_none_or(|until| at <= until);

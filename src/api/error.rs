@@ -230,6 +230,7 @@ fn status_of(denied: &Denied) -> StatusCode {
         | Denied::NameTaken { .. }
         | Denied::GrantOver { .. }
         | Denied::GrantDiffers
+        | Denied::GrantUnbacked
         | Denied::NotInitialised
         | Denied::RequesterDisabled
         | Denied::RuleUnusable { .. }

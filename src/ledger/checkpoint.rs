@@ -105,4 +105,28 @@ mod tests {
             assert_eq!(Checkpoint::open(&note, &key), Err(CheckpointError::Malformed), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever is done to one character of it, a checkpoint says what was signed or says nothing.
+        #[test]
+        fn a_changed_checkpoint_says_the_same_or_nothing(
+            size in proptest::prelude::any::<u64>(),
+            leaf in proptest::prelude::any::<[u8; 8]>(),
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            with in proptest::prelude::any::<char>(),
+        ) {
+            let signer = SigningKey::from_seed(&Secret::new([5; 32])).unwrap();
+            let key = VerifierKey::new("gate", signer.public_key()).unwrap();
+            let head = Checkpoint { origin: "gate".to_owned(), size, root: TreeHash::leaf(&leaf) };
+            let text = head.sign(&key, &signer).unwrap().to_string();
+            proptest::prop_assert_eq!(Checkpoint::open(&text, &key), Ok(head.clone()));
+            let mut letters: Vec<char> = text.chars().collect();
+            let at = at.index(letters.len());
+            letters[at] = with;
+            let changed: String = letters.into_iter().collect();
+            if let Ok(opened) = Checkpoint::open(&changed, &key) {
+                proptest::prop_assert_eq!(opened, head);
+            }
+        }
+    }
 }

@@ -60,7 +60,7 @@ pub enum Fact {
     },
     /// A person or workload was enrolled.
     PersonAdded(PersonFacts),
-    /// Another identity was linked to a person. Voids grants not yet used that an identity of theirs approved.
+    /// Another identity was linked to a person. Voids grants not yet used that turn out to be approved by too few others.
     IdentityLinked {
         /// The person.
         person: PersonId,

@@ -251,4 +251,52 @@ mod tests {
             assert!(bad.parse::<VerifierKey>().is_err(), "{bad:?}");
         }
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        /// What a note is made of, in any order.
+        fn piece() -> impl Strategy<Value = String> {
+            prop_oneof![
+                Just("\n".to_owned()),
+                Just("\n\n".to_owned()),
+                Just(DASH.to_owned()),
+                Just("gate ".to_owned()),
+                Just("AAAAAAAA".to_owned()),
+                "[ -~]{0,12}",
+                any::<char>().prop_map(String::from),
+            ]
+        }
+
+        proptest! {
+            #[test]
+            fn whatever_is_read_as_a_note_is_written_as_it_was(
+                pieces in prop::collection::vec(piece(), 0..24),
+                text in "[ -~\n]{0,60}",
+                bytes in prop::collection::vec(any::<u8>(), 0..90),
+            ) {
+                let made = format!("{text}\n\n{DASH}gate {}\n", BASE64.encode(&bytes));
+                for all in [pieces.concat(), made] {
+                    if let Ok(note) = all.parse::<Note>() {
+                        prop_assert_eq!(note.to_string(), all);
+                    }
+                }
+            }
+
+            #[test]
+            fn a_verifier_key_survives_text_and_nothing_else_is_one(
+                name in "[a-z./-]{1,30}", key in any::<[u8; 32]>(), other in "[ -~]{0,80}", at in any::<prop::sample::Index>(),
+            ) {
+                let made = VerifierKey::new(&name, key).unwrap();
+                let text = made.to_string();
+                prop_assert_eq!(&text.parse::<VerifierKey>().unwrap(), &made);
+                prop_assert!(other.parse::<VerifierKey>().is_err());
+                let mut cut = text;
+                cut.truncate(at.index(cut.len()));
+                prop_assert!(cut.parse::<VerifierKey>().is_err(), "{cut}");
+            }
+        }
+    }
 }

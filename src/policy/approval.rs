@@ -251,3 +251,7 @@ fn span(given: &str) -> Result<Duration, String> {
     }
     Ok(span)
 }
+
+#[cfg(test)]
+#[path = "approval_tests.rs"]
+mod tests;

@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use super::ending::Ending;
 use super::gate::Gate;
 use super::guard::NAP;
-use crate::access::{self, State};
-use crate::authn::{Authenticated, Certified};
-use crate::ledger::entry::Entry;
+use crate::access::{self, Denied, State};
+use crate::authn::{ApprovalFault, Authenticated, Certified};
+use crate::ledger::entry::{Approval, Entry};
 use crate::model::{
     Action, Capability, EndReason, GrantId, Identity, Login, PersonId, PersonName, Proof, SessionId, Target,
     TargetName, Timestamp,
@@ -209,7 +209,12 @@ impl Subject {
     fn take_up(&self, gate: &Gate, capability: &Capability, grant: &GrantId) -> Result<String, No> {
         let entry = (grant.clone(), capability.clone());
         let is_new = self.window().uses.insert(entry.clone());
-        let answer = self.ask_under(gate, &Action::Use(capability.clone()), grant);
+        let may_begin = !is_new || *grant == self.grant || is_backed(gate, grant);
+        let answer = if may_begin {
+            self.ask_under(gate, &Action::Use(capability.clone()), grant)
+        } else {
+            Err(No::new(EndReason::GrantRevoked))
+        };
         let mut window = self.window();
         match answer {
             Ok(policies) if *grant == self.grant => Ok(policies),
@@ -306,27 +311,42 @@ impl Subject {
 
 /// Those whose approvals verify. One that does not is never used and spoils none of the others.
 fn verified(gate: &Gate, grants: Vec<access::Grant>) -> Result<Vec<access::Grant>, NoPermit> {
-    let mut forged = None;
+    let (mut forged, mut unbacked) = (None, None);
     let mut verified = Vec::with_capacity(grants.len());
     for grant in grants {
         match check_approvals(gate, &grant) {
             Ok(()) => verified.push(grant),
-            Err(words) => {
+            Err(Unfit::Forged(words)) => {
                 tracing::error!(%words, "a grant does not verify");
                 metrics::counter!("postern_grants_forged_total").increment(1);
                 forged = Some(words);
             }
+            Err(Unfit::Unbacked) => {
+                tracing::info!(grant = %grant.facts.grant, "a grant whose approvals no longer count begins nothing");
+                unbacked = Some(Denied::GrantUnbacked.to_string());
+            }
         }
     }
-    match forged {
-        Some(words) if verified.is_empty() => Err(NoPermit::Forged(words)),
-        _ => Ok(verified),
+    match (forged, unbacked) {
+        _ if !verified.is_empty() => Ok(verified),
+        (Some(words), _) => Err(NoPermit::Forged(words)),
+        (None, Some(words)) => Err(NoPermit::Refused { reason: EndReason::GrantRevoked, words }),
+        (None, None) => Ok(verified),
     }
 }
 
+/// Why a grant in force begins no session.
+#[derive(Debug, PartialEq, Eq)]
+enum Unfit {
+    /// It was never approved as it stands: somebody wrote to the database.
+    Forged(String),
+    /// It was, and an approver may not approve any more, or signed with a key that is no longer theirs.
+    Unbacked,
+}
+
 /// A row in a table is worth nothing: every approval behind a grant is verified again, here, where the session starts.
-fn check_approvals(gate: &Gate, grant: &access::Grant) -> Result<(), String> {
-    let forged = |words: &str| format!("grant {}: {words}", grant.facts.grant);
+fn check_approvals(gate: &Gate, grant: &access::Grant) -> Result<(), Unfit> {
+    let forged = |words: &str| Unfit::Forged(format!("grant {}: {words}", grant.facts.grant));
     let request = &grant.request;
     let (asked, given) = (&request.facts, &grant.facts);
     if asked.hash() != request.hash || given.hash != request.hash {
@@ -345,16 +365,30 @@ fn check_approvals(gate: &Gate, grant: &access::Grant) -> Result<(), String> {
         if approval.hash != request.hash || grant.facts.duration_s > approval.duration_s {
             return Err(forged("an approval is for something else"));
         }
-        gate.authenticator.check_approval(approval).map_err(|fault| forged(&fault.to_string()))?;
+        match gate.authenticator.check_approval(approval) {
+            Ok(_) => {}
+            Err(ApprovalFault::NotTheirs(_)) if was_theirs(gate, approval, grant.issued) => {}
+            Err(fault) => return Err(forged(&fault.to_string())),
+        }
         approvers.insert(&approval.approver);
     }
     let enough =
         usize::try_from(request.approvals_needed).is_ok_and(|needed| needed > 0 && approvers.len() >= needed);
-    if enough && !approvers.contains(&grant.facts.person) {
-        Ok(())
-    } else {
-        Err(forged("it lacks approvals"))
+    if !enough || approvers.contains(&grant.facts.person) {
+        return Err(forged("it lacks approvals"));
     }
+    if gate.store.read(|state| state.is_backed(request)) { Ok(()) } else { Err(Unfit::Unbacked) }
+}
+
+/// Whether an approval's key was its approver's when the grant was issued.
+fn was_theirs(gate: &Gate, approval: &Approval, issued: Timestamp) -> bool {
+    gate.store.read(|state| {
+        state.person(&approval.approver).is_some_and(|who| who.link_at(&approval.identity, issued).is_some())
+    })
+}
+
+fn is_backed(gate: &Gate, grant: &GrantId) -> bool {
+    gate.store.read(|state| state.grant(grant).is_some_and(|grant| state.is_backed(&grant.request)))
 }
 
 /// Asks again on every change, on the change feed's own thread.
@@ -380,3 +414,7 @@ impl Watcher for Sentry {
         self.ending.end(EndReason::LedgerFailed);
     }
 }
+
+#[cfg(test)]
+#[path = "permit_tests.rs"]
+mod tests;

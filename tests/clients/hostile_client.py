@@ -288,6 +288,35 @@ def environment():
     made.close()
 
 
+def environment_cap():
+    """Names that change what a target runs, then more of the harmless ones than are passed on."""
+    evil = [b"LD_PRELOAD", b"BASH_ENV", b"ENV", b"PS4", b"PATH", b"GIT_SSH_COMMAND", b"FOO=1\nBAR", b"LC_A\0B"]
+    letters = [bytes([65 + index // 26, 65 + index % 26]) for index in range(100)]
+    made, channel = with_channel(
+        *((b"env", name, b"evil") for name in evil),
+        *((b"env", b"LC_" + pair, b"C") for pair in letters),
+    )
+    channel.exec_command("env")
+    said = b""
+    while data := channel.recv(65536):
+        said += data
+    assert b"evil" not in said and b"BAR" not in said, said
+    passed = [line for line in said.splitlines() if line.startswith(b"LC_") and line.endswith(b"=C")]
+    assert len(passed) == 32, said
+    made.close()
+
+
+def environment_flood():
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    for index in range(10_000):
+        if not raw(made, 98, channel.remote_chanid, b"env", False, b"V%d" % index, b"x"):
+            break
+    made.join(LIMIT)
+    assert not made.is_active(), "a client that sets nothing but variables was never hung up on"
+    made.close()
+
+
 def agent_and_x11():
     made, channel = with_channel(
         (b"auth-agent-req@openssh.com",),
@@ -329,6 +358,8 @@ attacks = {
     "stray-replies": stray_replies,
     "message-numbers": message_numbers,
     "environment": environment,
+    "environment-cap": environment_cap,
+    "environment-flood": environment_flood,
     "agent-and-x11": agent_and_x11,
     "unknown-requests": unknown_requests,
 }

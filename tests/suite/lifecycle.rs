@@ -4,6 +4,7 @@
 //! What must hold is written once, below, and knows no protocol. A new protocol adds one line to `protocols!`.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::keeper::Process;
 use crate::postern::{Said, end_reason, field};
+use crate::review::bytes;
 use crate::wait;
 use crate::world::World;
 
@@ -24,6 +26,8 @@ pub(crate) trait Driver: Sync {
     fn flood(&self, world: &World, who: &str, target: &str) -> Box<dyn Live>;
     /// How often the target let somebody in so far.
     fn logins(&self, world: &World) -> usize;
+    /// How many sessions the target holds now.
+    fn held(&self, world: &World) -> usize;
     /// Registers a target where nothing listens.
     fn absent_target(&self, world: &World) -> String;
     /// Registers a target that does not accept our credentials.
@@ -126,13 +130,14 @@ fn recorder_fails_at_start(driver: &dyn Driver) {
     let target = world.target();
     world.grant("alice", &target, driver.capability());
     let before = driver.logins(&world);
-    let _fault = fail_syncs(&world);
+    let _fault = fail_syncs(&world, &[]);
     let said = driver.open(&world, "alice", &target).end(wait::LONG);
     assert_ne!(said.code, 0, "{said:?}");
     assert_eq!(driver.logins(&world), before, "the target was reached without a recorder");
 }
 
-/// Syncs begin to fail in the middle: the session ends and the next line never reaches the target.
+/// Syncs of the journal begin to fail in the middle: the next line never reaches the target, both sides are cut, and
+/// what was forwarded before verifies.
 fn recorder_fails_midway(driver: &dyn Driver) {
     let world = World::fresh();
     let target = world.target();
@@ -140,10 +145,22 @@ fn recorder_fails_midway(driver: &dyn Driver) {
     let mut live = driver.open(&world, "alice", &target);
     assert!(live.say("before"));
     live.hear("before");
-    let _fault = fail_syncs(&world);
+    let session = world.session(&target);
+    let fault = fail_syncs(&world, &[&world.state.join("journal")]);
     live.say("after");
     let said = live.end(wait::LONG);
+    assert_ne!(said.code, 0, "{said:?}");
     assert!(!said.out.contains("after"), "a line came back that no recording holds: {said:?}");
+    let row = world.ended(&target);
+    assert_eq!(end_reason(&row), "recorder_failed", "{row}");
+    receipt_holds(&world, &session);
+    nothing_held(driver, &world);
+    let refused = driver.open(&world, "alice", &target).end(wait::LONG);
+    assert_ne!(refused.code, 0, "nothing begins unrecorded: {refused:?}");
+    drop(fault);
+    world.kill();
+    world.serve_again();
+    verified_up_to(&world, &session, "before", "after");
 }
 
 /// A revocation in the middle of traffic ends the session on both sides, with a receipt.
@@ -185,11 +202,22 @@ fn change_feed_lost(driver: &dyn Driver) {
     let mut live = driver.open(&world, "alice", &target);
     assert!(live.say("here"));
     live.hear("here");
-    let _fault = fail_syncs(&world);
+    let session = world.session(&target);
+    let fault = fail_syncs(&world, &[&world.state.join("ledger")]);
     // Something that has to be committed, so that the failure shows.
-    world.hand("dave").run(&["people", "list"]);
-    world.hand("alice").run(&["request", &World::address(&target), "--for", "1h", "--reason", "x"]);
-    live.end(wait::LONG);
+    world.hand("alice").refused(&["request", &World::address(&target), "--for", "1h", "--reason", "x"]);
+    let said = live.end(wait::LONG);
+    assert_ne!(said.code, 0, "{said:?}");
+    nothing_held(driver, &world);
+    let refused = driver.open(&world, "alice", &target).end(wait::LONG);
+    assert_ne!(refused.code, 0, "nothing begins that the ledger cannot know: {refused:?}");
+    drop(fault);
+    world.kill();
+    world.serve_again();
+    // The ledger could not be told the reason; the recording was.
+    assert_eq!(end_reason(&world.ended(&target)), "crashed");
+    let events = verified_up_to(&world, &session, "here", "nothing");
+    assert_eq!(events.last().unwrap()["reason"], "ledger_failed", "{:?}", events.last());
 }
 
 /// The window's end ends the session, although it is busy.
@@ -249,14 +277,38 @@ fn receipt_holds(world: &World, session: &str) {
     assert!(receipt["credential_dead"].is_object(), "{text}");
 }
 
-/// From now on every sync of the bastion fails with EIO, as on a dying disk. Ends when dropped.
-fn fail_syncs(world: &World) -> Process {
+/// Soon the target holds no session any more.
+fn nothing_held(driver: &dyn Driver, world: &World) {
+    wait::until(wait::SHORT, "the target's side is cut", || (driver.held(world) == 0).then_some(()));
+}
+
+/// The recording verifies and holds what was said before the fault; gives its events.
+fn verified_up_to(world: &World, session: &str, said: &str, unsaid: &str) -> Vec<Value> {
+    world.machine.ok(&["ledger", "verify"]);
+    world.hand("carol").ok(&["verify", session, "--identity", &world.reading_key()]);
+    let events = world.events(session);
+    for kind in ["input", "output"] {
+        let text = String::from_utf8_lossy(&bytes(&events, kind)).into_owned();
+        assert!(text.contains(said), "{kind}: {text:?}");
+        assert!(kind == "input" || !text.contains(unsaid), "{kind}: {text:?}");
+    }
+    events
+}
+
+/// From now on every sync of the bastion fails with EIO, as on a dying disk; only those of files in `directories`, when
+/// there are any. Ends when dropped.
+fn fail_syncs(world: &World, directories: &[&Path]) -> Process {
     let mut command = Command::new("strace");
     let log = world.dir.join("strace.log");
     command
         .args(["-f", "-e", "trace=fsync,fdatasync,sync_file_range"])
         .args(["-e", "inject=fsync,fdatasync,sync_file_range:error=EIO", "-p", &world.serve_id().to_string()])
         .stdin(Stdio::null());
+    for directory in directories {
+        for entry in fs::read_dir(directory).unwrap() {
+            command.arg("-P").arg(entry.unwrap().path());
+        }
+    }
     let fault = Process::start(command, &log);
     wait::until(wait::LONG, "strace holds the bastion", || {
         fs::read_to_string(&log).unwrap_or_default().contains("attached").then_some(())

@@ -14,6 +14,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod hostile_target;
@@ -22,6 +24,10 @@ mod keeper;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
+mod passage;
+#[cfg(test)]
 mod past_flaws;
 #[cfg(test)]
 mod postern;
@@ -29,6 +35,8 @@ mod postern;
 mod recovery;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod separation;
 #[cfg(test)]
 mod service;
 #[cfg(test)]

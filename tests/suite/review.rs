@@ -131,28 +131,68 @@ fn tampering_is_found() {
     let whole = fs::read(&path).unwrap();
     let carol = world.hand("carol");
     carol.ok(&["verify", &session]);
-    let check = |what: &str, bytes: &[u8]| {
+    // The verdict is one word after the recording's name, and then what was found.
+    let check = |what: &str, bytes: &[u8], verdicts: &[&str]| {
         fs::write(&path, bytes).unwrap();
         let said = carol.refused(&["verify", &session, "--identity", &world.reading_key()]);
-        assert!(!said.trim().is_empty(), "{what}");
+        let found =
+            said.split_once(": ").and_then(|(_, said)| said.split_once(": ")).map_or("", |both| both.1);
+        assert!(
+            verdicts.iter().any(|verdict| found.starts_with(verdict)),
+            "{what}, not {verdicts:?}: {said}"
+        );
     };
-    for at in (0..whole.len()).step_by((whole.len() / 40).max(1)) {
+    let flipped = |at: usize| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
-        check(&format!("a bit flipped at {at}"), &bytes);
+        bytes
+    };
+    let header = frames(&whole)[0];
+    check("the first bit flipped", &flipped(0), &["damaged: not_a_recording"]);
+    check("the header's last bit flipped", &flipped(header - 1), &["swapped: another recording"]);
+    for at in (header..whole.len()).step_by((whole.len() / 40).max(1)) {
+        // A frame's first 13 bytes say how long it is, what it is and which: where it ends may be wrong then.
+        let in_head = frames(&whole).iter().any(|start| (*start..start + 13).contains(&at));
+        let body = ["damaged: frame_damaged: frame", "damaged: checkpoint_forged: frame"];
+        let head = ["damaged: ", "shortened: it stops"];
+        check(&format!("a bit flipped at {at}"), &flipped(at), if in_head { &head } else { &body });
     }
-    for keep in [0, 1, 40, whole.len() / 2, whole.len() - 1] {
-        check(&format!("cut to {keep} bytes"), &whole[..keep]);
+    check("emptied", &[], &["damaged: not_a_recording"]);
+    check("cut inside the header", &whole[..40], &["damaged: header_damaged"]);
+    check("nothing but the header", &whole[..header], &["shortened: it stops before its first signature"]);
+    for keep in [whole.len() / 2, whole.len() - 1] {
+        check(&format!("cut to {keep} bytes"), &whole[..keep], &["shortened: it stops after frame"]);
     }
-    check("something appended", &[&whole[..], b"more"].concat());
+    check("something appended", &[&whole[..], b"more"].concat(), &["damaged: trailing_data"]);
     let other = recorded(&world, "echo another session");
-    check("another session's recording", &fs::read(world.recording(&other)).unwrap());
+    let others = fs::read(world.recording(&other)).unwrap();
+    let under_this_name = format!("swapped: under this name is the recording of {other}");
+    check("another session's recording", &others, &[&under_this_name]);
     fs::remove_file(&path).unwrap();
-    carol.refused(&["verify", &session]);
-    let said = carol.refused(&["verify", "--all"]);
-    assert!(said.contains(&session), "the missing recording is named: {said}");
+    let said = carol.refused(&["verify", &session]);
+    assert!(said.contains(&format!("{session}: missing: ")), "{said}");
+    let said = carol.run(&["verify", "--all"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let named = said
+        .out
+        .lines()
+        .chain(said.err.lines())
+        .any(|line| line.contains(&session) && line.to_lowercase().contains("missing"));
+    assert!(named, "the missing recording is named: {said:?}");
     fs::write(&path, &whole).unwrap();
     carol.ok(&["verify", "--all"]);
+}
+
+/// Where the frames of a recording begin.
+fn frames(recording: &[u8]) -> Vec<usize> {
+    let number = |at: usize| u32::from_be_bytes(recording[at..at + 4].try_into().unwrap()) as usize;
+    let mut starts = Vec::new();
+    let mut at = 14 + number(10);
+    while at < recording.len() {
+        starts.push(at);
+        at += 13 + number(at);
+    }
+    starts
 }
 
 #[test]

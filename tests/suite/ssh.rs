@@ -48,6 +48,10 @@ impl Driver for Ssh {
         world.sshd.log().matches("Accepted publickey").count()
     }
 
+    fn held(&self, world: &World) -> usize {
+        world.sshd.connections()
+    }
+
     fn absent_target(&self, world: &World) -> String {
         let name = format!("absent-{}", sshd::free_port());
         world.add_target(&name, sshd::free_port());

@@ -31,13 +31,14 @@ impl Sshd {
         let (login, port) = (login(), free_port());
         fs::write(dir.join("user_ca.pub"), format!("{}\n", user_ca.trim())).unwrap();
         let here = dir.display();
+        // A shell that takes itself for an inner one leaves the account's own start-up files alone.
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {here}/host\nPidFile none\n\
              TrustedUserCAKeys {here}/user_ca.pub\nAuthorizedKeysFile none\n\
              AuthenticationMethods publickey\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nAllowUsers {login}\n\
              AllowTcpForwarding yes\nAllowAgentForwarding yes\nAllowStreamLocalForwarding yes\nPermitTunnel yes\n\
-             PermitUserEnvironment no\nAcceptEnv LANG LC_*\nMaxSessions 200\nMaxStartups 500\n\
+             PermitUserEnvironment no\nSetEnv SHLVL=1\nAcceptEnv LANG LC_*\nMaxSessions 200\nMaxStartups 500\n\
              Subsystem sftp {}\nLogLevel VERBOSE\n{more}\n",
             sftp_server()
         );
@@ -57,6 +58,13 @@ impl Sshd {
     /// Its log so far.
     pub(crate) fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// How many connections it holds: it has a process for each.
+    pub(crate) fn connections(&self) -> usize {
+        let id = self.process.id().to_string();
+        let output = Command::new("ps").args(["-o", "pid=", "--ppid", &id]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().count()
     }
 
     /// Its host key, as a public key file.

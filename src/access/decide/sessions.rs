@@ -44,6 +44,9 @@ pub(super) fn start(
     if !grant.is_live(now) {
         return Err(Denied::GrantOver { ended: grant.usable_until().unwrap_or(now) });
     }
+    if !state.is_backed(&grant.request) {
+        return Err(Denied::GrantUnbacked);
+    }
     if state.session(&facts.session).is_some() {
         return Err(Denied::SessionExists);
     }

@@ -121,6 +121,9 @@ impl Gate {
                 if before.disabled.contains(&ERIN) {
                     after.wrong = Some("a disabled person started a session");
                 }
+                if approved_by(before, &before.disabled) || approved_by(before, &before.is_erin) {
+                    after.wrong = Some("a session started under an approval that no longer counts");
+                }
                 if was_unused && self.clock == WindowClock::FirstUse {
                     after.end = Some(before.time * STRIDE + 3600);
                 }
@@ -128,13 +131,11 @@ impl Gate {
             Move::Revoke | Move::Disable(ERIN) => after.end = None,
             Move::LinkToErin(n) => {
                 after.is_erin.insert(n);
-                let by_erin = before.state.approvals_of(&grn(0)).is_some_and(|approvals| {
-                    approvals.iter().any(|a| after.is_erin.iter().any(|n| a.approver == per(*n)))
-                });
-                if was_unused && by_erin {
+                if was_unused && approved_by(before, &after.is_erin) {
                     after.end = None;
                 }
             }
+            Move::Disable(n) if was_unused && approved_by(before, &BTreeSet::from([n])) => after.end = None,
             Move::Ask | Move::Disable(_) | Move::Enable(_) | Move::Stride | Move::Tick | Move::EndSession => {
             }
         }
@@ -145,6 +146,12 @@ impl Gate {
             after.disabled.remove(&n);
         }
     }
+}
+
+/// Whether one of these people approved the grant; every approval is needed in this world.
+fn approved_by(s: &Situation, people: &BTreeSet<usize>) -> bool {
+    let approvals = s.state.approvals_of(&grn(0)).unwrap_or_default();
+    approvals.iter().any(|approval| people.iter().any(|n| approval.approver == per(*n)))
 }
 
 impl Model for Gate {

@@ -70,10 +70,10 @@ fn linking_after_approval_voids_unused_grants_and_leaves_used_ones() {
     let unused = world.grant(FirstUse);
     let others = world.ask(BOB, rule(1, FromApproval));
     let others = world.approve(ALICE, &others).unwrap().unwrap();
-    // Alice keeps a key, so that she stays an administrator.
+    // The key Alice signed with stays hers: only that she is one human with Erin takes something away.
     let spare = Command::LinkIdentity { person: per(ALICE), identity: key(30) };
     world.by(&Actor::Operator, spare).unwrap();
-    let link = Command::LinkIdentity { person: per(ERIN), identity: key(ALICE) };
+    let link = Command::LinkIdentity { person: per(ERIN), identity: key(30) };
     let effects = world.by(&Actor::Operator, link).unwrap();
     assert!(
         effects
@@ -84,6 +84,11 @@ fn linking_after_approval_voids_unused_grants_and_leaves_used_ones() {
     assert!(world.state.grant(&used).is_some() && world.ending(&session).is_none());
     assert!(world.state.grant(&others).is_some(), "a bystander's grant stays");
     assert_eq!(world.start(ERIN, &unused, 1), Err(Denied::NoSuchGrant));
+    assert_eq!(
+        world.start(ERIN, &used, 1),
+        Err(Denied::GrantUnbacked),
+        "and the used one begins nothing more"
+    );
 }
 
 #[test]
@@ -109,6 +114,52 @@ fn an_approver_disabled_or_stripped_before_the_grant_does_not_count() {
         world.by(&Actor::Operator, take.clone()).unwrap();
         assert_eq!(world.approve(ALICE, &request).unwrap(), None, "{take:?}: one is not two");
     }
+}
+
+#[test]
+fn an_approver_who_may_no_longer_approve_voids_unused_grants_and_stops_new_sessions_under_used_ones() {
+    let takes = [
+        Command::DisablePerson { person: per(BOB), reason: reason() },
+        Command::ChangeRoles { person: per(BOB), roles: BTreeSet::from(["operator".parse().unwrap()]) },
+        Command::UnlinkIdentity { person: per(BOB), identity: key(BOB).identity },
+    ];
+    for take in takes {
+        let mut world = World::new();
+        let mut granted = |approver| {
+            let request = world.ask(ERIN, rule(1, FromApproval));
+            world.approve(approver, &request).unwrap().unwrap()
+        };
+        let (used, unused, alices) = (granted(BOB), granted(BOB), granted(ALICE));
+        let session = world.start(ERIN, &used, 0).unwrap();
+        let effects = world.by(&Actor::Operator, take.clone()).unwrap();
+        let voided: Vec<_> = effects
+            .iter()
+            .filter_map(|e| {
+                let Effect::GrantOver(grant, GrantEnd::Voided) = e else { return None };
+                Some(grant.facts.grant.clone())
+            })
+            .collect();
+        assert_eq!(voided, std::slice::from_ref(&unused), "{take:?}");
+        assert_eq!(world.start(ERIN, &unused, 1), Err(Denied::NoSuchGrant), "{take:?}");
+        assert_eq!(world.start(ERIN, &used, 2), Err(Denied::GrantUnbacked), "{take:?}");
+        assert_eq!(world.ending(&session), None, "{take:?}: what runs goes on");
+        world.start(ERIN, &alices, 3).unwrap();
+    }
+}
+
+#[test]
+fn one_approver_too_many_is_not_missed() {
+    let mut world = World::new();
+    let both = world.ask(ERIN, rule(2, FromApproval));
+    world.approve(ALICE, &both).unwrap();
+    let both = world.approve(BOB, &both).unwrap().unwrap();
+    let one = world.ask(ERIN, rule(1, FromApproval));
+    let one = world.approve(ALICE, &one).unwrap().unwrap();
+    world.by(&Actor::Operator, Command::DisablePerson { person: per(BOB), reason: reason() }).unwrap();
+    assert!(world.state.grant(&both).is_none(), "one is not two");
+    assert!(world.state.grant(&one).is_some());
+    world.by(&Actor::Operator, Command::EnablePerson { person: per(BOB) }).unwrap();
+    assert!(world.state.grant(&both).is_none(), "what was voided stays so");
 }
 
 #[test]

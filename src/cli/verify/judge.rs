@@ -201,6 +201,10 @@ fn whole(item: Item, verdict: &Verdict, pins: Option<&Pins>, walked: Option<&Wal
     match (pins, end) {
         (None, _) => detail.push_str("; not compared with the ledger"),
         (Some(_), None) => detail.push_str("; the ledger has no end of this session yet"),
+        (Some(_), Some(end)) if end.came_first() => {
+            let why = format!("; ended at a later start than the session ({})", end.reason);
+            detail.push_str(&why);
+        }
         (Some(_), Some(_)) => detail.push_str("; as the ledger says"),
     }
     detail.push_str(&opened(verdict, item.is_closed));
@@ -221,7 +225,8 @@ fn contradiction(verdict: &Verdict, end: Option<&End>, walked: Option<&Walked>) 
         ));
     }
     let end = end?;
-    if end.frame == last && end.digest == verdict.digest.to_string() {
+    // The bastion's signature under the end is as good as after a crash: nobody else could have ended it.
+    if end.came_first() || end.frame == last && end.digest == verdict.digest.to_string() {
         return None;
     }
     if end.frame > last {

@@ -65,6 +65,24 @@ async fn a_recording_that_the_bastion_dropped_is_cut() {
 }
 
 #[tokio::test]
+async fn a_recording_that_a_later_start_ended_is_cut_unless_a_start_had_found_it_unsound() {
+    let sample = Sample::cut().await;
+    let bytes = std::fs::read(&sample.path).unwrap();
+    let known = pins(&sample);
+    let unfinished = |reason| Some(End { frame: 0, digest: String::new(), reason });
+    let failed = Pins { end: unfinished(EndReason::RecorderFailed), ..known.clone() };
+    let item = judged(&sample, &bytes, Some(&failed));
+    assert_eq!(item.state, State::Cut, "{item:?}");
+    assert!(item.detail.contains("ended at a later start"), "{item:?}");
+    let crashed = Pins { end: unfinished(EndReason::Crashed), ..known };
+    assert_eq!(judged(&sample, &bytes, Some(&crashed)).state, State::Damaged);
+    // What the ledger pinned on the way still holds.
+    let checkpoints = [(sample.pin.frame, sample.header.clone())].into();
+    let item = judged(&sample, &bytes, Some(&Pins { checkpoints, ..failed }));
+    assert_eq!(item.state, State::Damaged, "{item:?}");
+}
+
+#[tokio::test]
 async fn what_is_taken_off_the_end_shows_through_the_ledger() {
     let sample = Sample::record().await;
     let (bytes, ended) = (std::fs::read(&sample.path).unwrap(), pins(&sample));

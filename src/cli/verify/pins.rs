@@ -26,10 +26,18 @@ pub(crate) struct Pins {
 pub(crate) struct End {
     /// The end frame's counter.
     pub(crate) frame: u64,
-    /// The chain digest it signs; empty when the bastion could not tell after a crash.
+    /// The chain digest it signs; empty when the bastion could not tell: the recorder had failed, and only the next
+    /// start ended the recording, or that found nothing sound after a crash.
     pub(crate) digest: String,
     /// Why the session ended.
     pub(crate) reason: EndReason,
+}
+
+impl End {
+    /// Whether the recording was still to be ended when the ledger learned that the session was over.
+    pub(crate) fn came_first(&self) -> bool {
+        self.digest.is_empty() && self.reason != EndReason::Crashed
+    }
 }
 
 /// The pins of every session a ledger knows.
