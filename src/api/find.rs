@@ -200,6 +200,23 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_of_several_names_those_the_caller_may_see() {
+        let found = |sees: fn(&&str) -> bool| {
+            let all = ["req_abcdaa", "req_abcdbb", "req_abcdcc"];
+            one_seen("request", "abcd", all.into_iter(), |id| id, sees)
+        };
+        let words = |error: ApiError| format!("{error:?}");
+        let several = words(found(|id| !id.ends_with("cc")).unwrap_err());
+        assert!(several.contains("abcd is the beginning of 2 requests: req_abcdaa, req_abcdbb"), "{several}");
+        assert!(!several.contains("req_abcdcc"), "{several}");
+        assert_eq!(found(|id| id.ends_with("cc")).unwrap(), "req_abcdcc");
+        assert!(!words(found(|_| false).unwrap_err()).contains("req_"), "nothing seen, nothing named");
+        // One alone is for the handler to judge, who hides what may not be seen.
+        let alone = one_seen("request", "abcd", ["req_abcdaa"].into_iter(), |id| id, |_| false);
+        assert_eq!(alone.unwrap(), "req_abcdaa");
+    }
+
+    #[test]
     fn several_are_none() {
         assert_eq!(only([1].into_iter()), Some(1));
         assert_eq!(only([1, 2].into_iter()), None);

@@ -114,12 +114,12 @@ impl Table {
 
     /// Prints it.
     pub(crate) fn print(&self) {
-        line(&self.text_within(room(io::stdout())));
+        line(&self.text_within(room(&io::stdout())));
     }
 
     /// The table as text, for standard error.
     pub(crate) fn text(&self) -> String {
-        self.text_within(room(io::stderr()))
+        self.text_within(room(&io::stderr()))
     }
 
     fn text_within(&self, room: Option<usize>) -> String {
@@ -189,8 +189,8 @@ pub(crate) fn ask_secret(question: &str, instead: &str) -> Result<Zeroizing<Stri
 }
 
 /// The columns of the terminal something is printed to; none when it is no terminal.
-fn room(to: impl std::os::fd::AsFd + io::IsTerminal) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(&to).ok().filter(|_| to.is_terminal())?;
+fn room(to: &(impl std::os::fd::AsFd + io::IsTerminal)) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(to).ok().filter(|_| to.is_terminal())?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
