@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod adversarial;
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
@@ -22,11 +24,17 @@ mod keeper;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod operating;
+#[cfg(test)]
 mod past_flaws;
+#[cfg(test)]
+mod player;
 #[cfg(test)]
 mod postern;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod registering;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
