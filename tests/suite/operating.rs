@@ -274,6 +274,26 @@ fn the_demo_checks_itself_with_its_own_target() {
     assert_eq!((said.code, &report["ok"]), (0, &Value::Bool(true)), "{report:#}");
 }
 
+/// Closing the window ends the demo as Ctrl-C does: no server and no directory stays.
+#[test]
+fn the_demo_ends_with_its_terminal() {
+    let place = keeper::directory();
+    let hand = Hand::new("nobody", &place, &[]);
+    for (number, name) in ["HUP", "TERM", "INT"].into_iter().enumerate() {
+        let log = place.join(format!("demo-{number}.log"));
+        let mut process = Process::start(hand.command(&["demo"]), &log);
+        let root = wait::until(wait::LONG, "the demo says where it is", || {
+            let log = process.log();
+            let (root, rest) = log.split_once("running in ")?.1.split_once(',')?;
+            rest.contains("plays the recording").then(|| std::path::PathBuf::from(root))
+        });
+        assert!(root.is_dir(), "{}", root.display());
+        process.signal(name);
+        assert!(process.end(wait::LONG).success(), "{name}: {}", process.log());
+        assert!(!root.exists(), "{name} leaves {}", root.display());
+    }
+}
+
 /// A check that cannot fail would be worth nothing: here its `scp` is missing.
 #[test]
 fn a_demo_in_which_a_step_fails_says_which_and_fails() {
