@@ -47,6 +47,11 @@ impl CliError {
         matches!(self.fault, Fault::Refused)
     }
 
+    /// Whether the bastion was not there to ask.
+    pub(crate) const fn is_absence(&self) -> bool {
+        matches!(self.fault, Fault::Unreachable)
+    }
+
     /// Arguments that make no sense together.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self { fault: Fault::Usage, message: message.to_string(), hint: None }

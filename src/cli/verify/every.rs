@@ -39,6 +39,9 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
             if error.is_refusal() {
                 return error.about("nothing was verified").hint(NEEDS);
             }
+            if error.is_absence() {
+                return error;
+            }
             CliError::failed(format!("the ledger itself does not hold: {error}"))
                 .hint("recordings prove nothing against such a ledger; 'postern ledger verify' says more")
         })?;
