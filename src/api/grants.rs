@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::call::{Call, Reply};
+use super::closed::{self, Closed};
 use super::ended;
 use super::error::ApiError;
 use super::people::Reason;
@@ -27,6 +28,8 @@ pub(super) struct GrantView {
     usable_until: Option<Timestamp>,
     /// How it ended, if it did: `expired`, `revoked` or `voided`.
     ended: Option<GrantEnd>,
+    /// Who ended it, and why.
+    closed: Option<Closed>,
 }
 
 /// What to revoke.
@@ -50,8 +53,11 @@ pub(super) enum ScopeGiven {
 }
 
 pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
-    let mut all: Vec<(Grant, Option<GrantEnd>)> =
-        call.look(|state| state.grants().map(|grant| (grant.clone(), None)).collect());
+    let wanted = find::wanted(&call)?;
+    let mut all: Vec<(Grant, Option<(GrantEnd, Timestamp)>)> = call.look(|state| {
+        let live = state.grants().filter(|live| wanted(&live.facts.person, &live.facts.target));
+        live.map(|grant| (grant.clone(), None)).collect()
+    });
     let mut next = None;
     if find::wants_all(&call, "live")? {
         let (over, more) = find::past_grants(&call).await?;
@@ -59,15 +65,22 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
         next = more;
     }
     let seen: Vec<_> = all.into_iter().filter(|(grant, _)| may_see(&call, grant)).collect();
-    Reply::page(call.look(|state| seen.iter().map(|(grant, end)| view(state, grant, *end)).collect()), next)
+    let closed = closed::all(&call, seen.iter().map(|(grant, end)| end_by_somebody(grant, *end)).collect());
+    let seen = seen.iter().zip(closed.await?);
+    let view = |state: &State| seen.map(|((grant, end), closed)| view(state, grant, *end, closed)).collect();
+    Reply::page(call.look(view), next)
 }
 
 pub(super) async fn revoke(call: Call) -> Result<Reply, ApiError> {
-    let grant = find::grant(&call, call.param("grant"))?;
+    let sees = |grant: &Grant| may_see(&call, grant);
+    let (grant, end) = find::grant(&call, call.param("grant"), sees).await?;
     with_resource(&call, &grant, |resource| {
         call.ask_seeing(&Action::RequestRead, &Action::GrantRevoke, resource, "grant")
     })?;
     let given: Reason = call.body()?;
+    if let Some(end) = end {
+        return Err(over(&call, &grant, end).await?);
+    }
     let id = grant.facts.grant;
     let sessions = ended::sessions_where(&call, |session| session.facts.grant == id);
     let command = Command::RevokeGrant { grant: id, reason: given.reason };
@@ -100,13 +113,46 @@ pub(super) async fn revoke_scope(call: Call) -> Result<Reply, ApiError> {
     ended::revoke(&call, sessions, command).await
 }
 
-fn view(state: &State, grant: &Grant, ended: Option<GrantEnd>) -> GrantView {
+/// What to look for in the ledger, for a grant that somebody ended.
+fn end_by_somebody(grant: &Grant, end: Option<(GrantEnd, Timestamp)>) -> Option<(String, Timestamp)> {
+    match end? {
+        (GrantEnd::Expired | GrantEnd::Voided, _) => None,
+        (GrantEnd::Revoked, at) => Some((grant.facts.grant.to_string(), at)),
+    }
+}
+
+/// Why a grant that is over cannot be revoked: whoever tries wants to know that nothing is left to do.
+async fn over(call: &Call, grant: &Grant, end: (GrantEnd, Timestamp)) -> Result<ApiError, ApiError> {
+    let (id, (how, at)) = (&grant.facts.grant, end);
+    let words = match how {
+        GrantEnd::Expired => format!("{id} is over: it expired at {at:.0}"),
+        GrantEnd::Voided => {
+            format!("{id} is over: it was voided at {at:.0}, when its approvals stopped counting")
+        }
+        GrantEnd::Revoked => match closed::one(call, id.to_string(), at).await? {
+            Some(Closed { by, reason: Some(reason), .. }) => {
+                format!("{id} was already revoked at {at:.0} by {by}: {reason}")
+            }
+            Some(Closed { by, .. }) => format!("{id} was already revoked at {at:.0} by {by}"),
+            None => format!("{id} was already revoked at {at:.0}"),
+        },
+    };
+    Ok(ApiError::conflict("grant_over", words))
+}
+
+fn view(
+    state: &State,
+    grant: &Grant,
+    end: Option<(GrantEnd, Timestamp)>,
+    closed: Option<Closed>,
+) -> GrantView {
     GrantView {
         grant: grant.facts.clone(),
         person_name: state.person(&grant.facts.person).map(|person| person.facts.name.clone()),
         used: grant.used,
-        usable_until: grant.usable_until().filter(|_| ended.is_none()),
-        ended,
+        usable_until: grant.usable_until().filter(|_| end.is_none()),
+        ended: end.map(|(how, _)| how),
+        closed,
     }
 }
 

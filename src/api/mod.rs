@@ -10,6 +10,7 @@
 //! [`Live`].
 
 mod call;
+mod closed;
 mod ended;
 mod error;
 mod find;

@@ -126,6 +126,7 @@ pub(super) async fn add(call: Call) -> Result<Reply, ApiError> {
         identities.push(named_identity(identity)?);
     }
     identities.iter().try_for_each(|new| nobody_elses(&call, new, None))?;
+    known_roles(&call, &given.roles)?;
     let entries = call
         .submit(Command::AddPerson {
             name: given.name,
@@ -166,6 +167,7 @@ pub(super) async fn unlink(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn change_roles(call: Call) -> Result<Reply, ApiError> {
     let person = find::person(&call, call.param("person"))?;
     let given: Roles = call.body()?;
+    known_roles(&call, &given.roles)?;
     call.submit(Command::ChangeRoles { person: person.clone(), roles: given.roles }).await?;
     show(&call, &person)
 }
@@ -184,6 +186,15 @@ pub(super) async fn enable(call: Call) -> Result<Reply, ApiError> {
     let person = find::person(&call, call.param("person"))?;
     call.submit(Command::EnablePerson { person: person.clone() }).await?;
     show(&call, &person)
+}
+
+/// A role no rule speaks of gives nothing: it is a misspelt one, or comes before its rule.
+fn known_roles(call: &Call, roles: &BTreeSet<Role>) -> Result<(), ApiError> {
+    let known = call.gate.parts.policy.roles();
+    let Some(unknown) = roles.iter().find(|role| !known.contains(role.as_str())) else { return Ok(()) };
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    let words = format!("no rule speaks of a role {unknown}: the roles are {known}");
+    Err(ApiError::bad_input(words).hint("for a role of your own, put its rules into force first"))
 }
 
 /// Taking an identity from somebody ends their sessions and changes who approved what: never as a side effect.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply};
+use super::call::{Call, Reply, Who};
 use super::error::ApiError;
 use super::find;
 use crate::access::Command;
@@ -52,6 +52,8 @@ pub(super) struct RuleView {
     longest_s: u64,
     default_s: u64,
     clock: WindowClock,
+    /// With a clock that starts at first use: how long the unused grant stays good.
+    use_within_s: u64,
     lapses_s: u64,
 }
 
@@ -65,10 +67,10 @@ pub(super) struct Loaded {
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    /// Name or id.
-    person: String,
-    /// Such as `session:open` or `request:make`.
-    action: String,
+    /// Name or id; the caller unless said otherwise.
+    person: Option<String>,
+    /// Such as `session:open`; `request:make` unless said otherwise.
+    action: Option<String>,
     login: Option<Login>,
     target: Option<TargetName>,
     capability: Option<Capability>,
@@ -77,11 +79,32 @@ pub(super) struct Asked {
 /// What policy says, and why.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct Explained {
-    allowed: bool,
+    /// Absent when there is nobody to ask about: the machine's operator named no person.
+    allowed: Option<bool>,
     /// The rules that decided.
     policies: Vec<String>,
     /// Why not, when not.
     reason: Option<String>,
+    /// What a request for that login on that target would need.
+    rule: Option<RuleView>,
+}
+
+impl RuleView {
+    fn of(engine: &Engine, target: &Target, login: &Login) -> Self {
+        let rule = engine.rule_for(target, login);
+        Self {
+            target: target.name.clone(),
+            login: login.clone(),
+            rule: rule.name,
+            approvals: rule.approvals,
+            approver_roles: rule.roles.into_iter().collect(),
+            longest_s: rule.longest.as_secs(),
+            default_s: rule.default.as_secs(),
+            clock: rule.clock,
+            use_within_s: rule.use_within.as_secs(),
+            lapses_s: rule.lapses.as_secs(),
+        }
+    }
 }
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
@@ -94,22 +117,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
     };
     let rules = call.look(|state| {
         let each = state.targets().flat_map(|target| target.logins.iter().map(move |login| (target, login)));
-        each.take(MOST_RULES)
-            .map(|(target, login)| {
-                let rule = engine.rule_for(target, login);
-                RuleView {
-                    target: target.name.clone(),
-                    login: login.clone(),
-                    rule: rule.name.clone(),
-                    approvals: rule.approvals,
-                    approver_roles: rule.roles.iter().cloned().collect(),
-                    longest_s: rule.longest.as_secs(),
-                    default_s: rule.default.as_secs(),
-                    clock: rule.clock,
-                    lapses_s: rule.lapses.as_secs(),
-                }
-            })
-            .collect()
+        each.take(MOST_RULES).map(|(target, login)| RuleView::of(engine, target, login)).collect()
     });
     Reply::json(&Policies { hash: engine.hash(), files, rules })
 }
@@ -130,14 +138,39 @@ pub(super) async fn reload(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
     let asked: Asked = call.body()?;
     let action = action(&asked)?;
-    let person = find::person(&call, &asked.person)?;
-    let (principal, target, grant) = facts(&call, &asked, &person)?;
-    if asked.target.is_some() && target.is_none() {
-        return Err(ApiError::not_found("target"));
-    }
+    let target = asked.target.as_ref().map(|name| {
+        let known = call.look(|state| state.target(name).cloned());
+        known.ok_or_else(|| ApiError::not_found("target"))
+    });
+    let target = target.transpose()?;
+    let rule = target.as_ref().zip(asked.login.as_ref());
+    let rule = rule.map(|(target, login)| RuleView::of(&call.gate.parts.policy, target, login));
+    let person = match (&asked.person, &call.who) {
+        (Some(person), _) => find::person(&call, person)?,
+        (None, Who::Person(who)) => who.person().clone(),
+        (None, Who::Nobody | Who::Operator) if rule.is_some() => {
+            return Reply::json(&Explained { allowed: None, policies: Vec::new(), reason: None, rule });
+        }
+        (None, Who::Nobody | Who::Operator) => {
+            return Err(ApiError::bad_input("say whom it is about, with person"));
+        }
+    };
+    let (allowed, policies, reason) = answer(&call, &asked, &action, &person, target.as_ref())?;
+    Reply::json(&Explained { allowed: Some(allowed), policies, reason, rule })
+}
+
+/// Whether policy allows it, by which rules, and why not.
+fn answer(
+    call: &Call,
+    asked: &Asked,
+    action: &Action,
+    person: &PersonId,
+    target: Option<&Target>,
+) -> Result<(bool, Vec<String>, Option<String>), ApiError> {
+    let (principal, grant) = facts(call, asked, person)?;
     let (request, session) = (RequestId::random(), SessionId::random());
     let somebody = PersonId::random().map_err(|_| ApiError::failed("no randomness"))?;
-    let resource = match (about(&action), &target, &asked.login, &request, &session) {
+    let resource = match (about(action), target, &asked.login, &request, &session) {
         (About::Any, Some(target), login, _, _) => Resource::Target { target, login: login.as_ref() },
         (About::Any, None, _, _, _) => Resource::Bastion,
         (About::Request, Some(target), Some(login), Ok(request), _) => {
@@ -154,34 +187,32 @@ pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
     };
     let question = Question {
         principal: &principal,
-        action: &action,
+        action,
         resource,
         grant: grant.as_ref(),
         now: call.now(),
         client: None,
     };
-    Reply::json(&match call.gate.parts.policy.decide(&question) {
-        policy::Decision::Allow(allowed) => {
-            Explained { allowed: true, policies: allowed.policies, reason: None }
-        }
+    Ok(match call.gate.parts.policy.decide(&question) {
+        policy::Decision::Allow(allowed) => (true, allowed.policies, None),
         policy::Decision::Deny(denied) => {
             let reason = if denied.policies.is_empty() {
                 format!("{} ({})", denied.reason, denied.detail)
             } else {
                 denied.reason
             };
-            Explained { allowed: false, policies: denied.policies, reason: Some(reason) }
+            (false, denied.policies, Some(reason))
         }
     })
 }
 
-/// Who asks, about which target, and the grant they hold there now.
+/// Who asks, and the grant they hold there now.
 fn facts(
     call: &Call,
     asked: &Asked,
     person: &PersonId,
-) -> Result<(Principal, Option<Target>, Option<policy::Grant>), ApiError> {
-    let (principal, target, grant) = call.look(|state| {
+) -> Result<(Principal, Option<policy::Grant>), ApiError> {
+    let (principal, grant) = call.look(|state| {
         let known = state.person(person);
         let principal = known.map(|known| Principal {
             person: person.clone(),
@@ -192,7 +223,6 @@ fn facts(
             proof: Proof::SshKey,
             enabled: state.is_active(person),
         });
-        let target = asked.target.as_ref().and_then(|name| state.target(name).cloned());
         let grant = asked.login.as_ref().zip(asked.target.as_ref()).and_then(|(login, target)| {
             state.live_grants(person, login, target, call.now()).next().map(|grant| policy::Grant {
                 grant: grant.facts.grant.clone(),
@@ -204,9 +234,9 @@ fn facts(
                 ends: grant.facts.ends,
             })
         });
-        (principal, target, grant)
+        (principal, grant)
     });
-    Ok((principal.ok_or_else(|| ApiError::not_found("person"))?, target, grant))
+    Ok((principal.ok_or_else(|| ApiError::not_found("person"))?, grant))
 }
 
 /// What kind of thing an action is done to, beside targets and the bastion.
@@ -238,8 +268,9 @@ const fn about(action: &Action) -> About {
 }
 
 fn action(asked: &Asked) -> Result<Action, ApiError> {
+    let wanted = asked.action.as_deref().unwrap_or(Action::RequestMake.as_str());
     let used = asked.capability.clone().map(Action::Use);
-    let named = Action::NAMED.into_iter().chain(used).find(|action| action.as_str() == asked.action);
+    let named = Action::NAMED.into_iter().chain(used).find(|action| action.as_str() == wanted);
     named.ok_or_else(|| {
         let names = Action::NAMED.map(|action| action.as_str().to_owned()).join(", ");
         ApiError::bad_input(format!("there is no such action; the actions are {names}, and ssh:shell, ssh:exec, ssh:sftp and ssh:forward with a capability"))

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::call::{Call, Reply};
+use super::closed::{self, Closed};
 use super::error::ApiError;
 use super::find::{self, FoundRequest};
 use super::gone;
@@ -41,6 +42,8 @@ pub(super) struct RequestView {
     can_approve: Vec<PersonName>,
     /// The grant it became.
     grant: Option<GrantId>,
+    /// Who ended it without one, and why.
+    closed: Option<Closed>,
 }
 
 /// An approval, as shown.
@@ -98,8 +101,10 @@ pub(super) struct NewApproval {
 }
 
 pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
+    let wanted = find::wanted(&call)?;
     let mut all: Vec<FoundRequest> = call.look(|state| {
-        state.requests().map(|request| FoundRequest { request: request.clone(), end: None }).collect()
+        let open = state.requests().filter(|open| wanted(&open.facts.person, &open.facts.target));
+        open.map(|request| FoundRequest { request: request.clone(), end: None }).collect()
     });
     let mut next = None;
     if find::wants_all(&call, "open")? {
@@ -113,15 +118,16 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
             tokio::task::yield_now().await;
         }
         if with_resource(&call, &found.request, |resource| call.may(&Action::RequestRead, resource)) {
-            seen.push(view(&call, &found));
+            seen.push(found);
         }
     }
-    Reply::page(seen, next)
+    let closed = closed::all(&call, seen.iter().map(end_by_somebody).collect()).await?;
+    Reply::page(seen.iter().zip(closed).map(|(found, closed)| view(&call, found, closed)).collect(), next)
 }
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
     let found = seen(&call, &Action::RequestRead).await?;
-    Reply::json(&view(&call, &found))
+    shown(&call, &found).await
 }
 
 pub(super) async fn make(call: Call) -> Result<Reply, ApiError> {
@@ -179,7 +185,7 @@ pub(super) async fn approve(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn deny(call: Call) -> Result<Reply, ApiError> {
     let found = match &call.who {
         // Refusing needs no signature, so the machine's operator may.
-        super::call::Who::Operator => find::request(&call, call.param("request")).await?,
+        super::call::Who::Operator => find::request(&call, call.param("request"), |_| true).await?,
         super::call::Who::Nobody | super::call::Who::Person(_) => {
             seen(&call, &Action::RequestApprove).await?
         }
@@ -198,7 +204,10 @@ pub(super) async fn withdraw(call: Call) -> Result<Reply, ApiError> {
 
 /// The request a path names, if the caller may see it and do this to it.
 async fn seen(call: &Call, action: &Action) -> Result<FoundRequest, ApiError> {
-    let found = find::request(call, call.param("request")).await?;
+    let sees = |found: &FoundRequest| {
+        with_resource(call, &found.request, |resource| call.may(&Action::RequestRead, resource))
+    };
+    let found = find::request(call, call.param("request"), sees).await?;
     with_resource(call, &found.request, |resource| {
         call.ask_seeing(&Action::RequestRead, action, resource, "request")
     })?;
@@ -206,11 +215,26 @@ async fn seen(call: &Call, action: &Action) -> Result<FoundRequest, ApiError> {
 }
 
 async fn reply(call: &Call, request: &RequestId) -> Result<Reply, ApiError> {
-    let found = find::request(call, request.as_str()).await?;
-    Reply::json(&view(call, &found))
+    let found = find::request(call, request.as_str(), |_| true).await?;
+    shown(call, &found).await
 }
 
-fn view(call: &Call, found: &FoundRequest) -> RequestView {
+async fn shown(call: &Call, found: &FoundRequest) -> Result<Reply, ApiError> {
+    let closed = closed::all(call, vec![end_by_somebody(found)]).await?.pop().flatten();
+    Reply::json(&view(call, found, closed))
+}
+
+/// What to look for in the ledger, for a request that somebody ended.
+fn end_by_somebody(found: &FoundRequest) -> Option<(String, Timestamp)> {
+    match found.end? {
+        (RequestEnd::Granted | RequestEnd::Lapsed, _) => None,
+        (RequestEnd::Denied | RequestEnd::Revoked | RequestEnd::Withdrawn, at) => {
+            Some((found.request.facts.request.to_string(), at))
+        }
+    }
+}
+
+fn view(call: &Call, found: &FoundRequest, closed: Option<Closed>) -> RequestView {
     let request = &found.request;
     let can_approve = if found.end.is_none() { approvers(call, request) } else { Vec::new() };
     call.look(|state| RequestView {
@@ -228,13 +252,14 @@ fn view(call: &Call, found: &FoundRequest) -> RequestView {
                 duration_s: approval.duration_s,
             })
             .collect(),
-        state: state_of(found.end),
+        state: state_of(found.end.map(|(end, _)| end)),
         person_name: name_of(state, &request.facts.person),
         can_approve,
         grant: state
             .grants()
             .find(|g| g.facts.request == request.facts.request)
             .map(|g| g.facts.grant.clone()),
+        closed,
     })
 }
 

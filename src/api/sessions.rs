@@ -18,7 +18,7 @@ use super::ledger::{self, Proven};
 use super::people::Reason;
 use crate::access::Command;
 use crate::ledger::entry::{EndFacts, Entry, SessionFacts};
-use crate::model::{Action, PersonName, Target, TargetName, Timestamp};
+use crate::model::{Action, PersonName, Target, Timestamp};
 use crate::policy::Resource;
 use crate::recording::Watch;
 
@@ -50,15 +50,10 @@ pub(super) struct Receipt {
 }
 
 pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
-    let person = call.query.get("person").map(|text| find::person(&call, text)).transpose()?;
-    let target: Option<TargetName> = call.query("target")?;
     let (found, next) = all(&call, find::wants_all(&call, "live")?).await?;
     let mut views = Vec::new();
     for (index, found) in found.into_iter().enumerate() {
-        let facts = &found.session.facts;
-        let is_wanted = person.as_ref().is_none_or(|person| facts.person == *person)
-            && target.as_ref().is_none_or(|target| facts.target == *target);
-        if is_wanted && may(&call, &found, &Action::SessionRead) {
+        if may(&call, &found, &Action::SessionRead) {
             views.push(view(&call, found));
         }
         if index % BREATH == 0 {
@@ -137,7 +132,8 @@ impl Watching {
 
 /// The session a path names, if the caller may see it and do this to it.
 pub(super) async fn seen(call: &Call, action: &Action) -> Result<FoundSession, ApiError> {
-    let found = find::session(call, call.param("session")).await?;
+    let sees = |found: &FoundSession| may(call, found, &Action::SessionRead);
+    let found = find::session(call, call.param("session"), sees).await?;
     let target = target_of(call, &found);
     call.ask_seeing(&Action::SessionRead, action, resource(&found, &target), "session")?;
     Ok(found)
@@ -149,10 +145,14 @@ pub(super) fn may(call: &Call, found: &FoundSession, action: &Action) -> bool {
     call.may(action, resource(found, &target))
 }
 
-/// Live sessions, and with `over` those that ended, newest first.
+/// Live sessions, and with `over` those that ended, newest first; of both only what the query's `person` and `target`
+/// say.
 pub(super) async fn all(call: &Call, over: bool) -> Result<(Vec<FoundSession>, Option<String>), ApiError> {
-    let mut found: Vec<FoundSession> =
-        call.look(|state| state.sessions().map(|s| FoundSession { session: s.clone(), end: None }).collect());
+    let wanted = find::wanted(call)?;
+    let mut found: Vec<FoundSession> = call.look(|state| {
+        let live = state.sessions().filter(|live| wanted(&live.facts.person, &live.facts.target));
+        live.map(|live| FoundSession { session: live.clone(), end: None }).collect()
+    });
     let mut next = None;
     if over {
         let (ended, more) = find::past_sessions(call).await?;

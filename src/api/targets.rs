@@ -60,6 +60,13 @@ pub(super) struct Trust {
     trust: HostTrust,
 }
 
+/// Where a server listens that is no target so far.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    endpoint: Endpoint,
+}
+
 /// The host keys a server shows.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct HostKeys {
@@ -114,7 +121,18 @@ pub(super) async fn trust(call: Call) -> Result<Reply, ApiError> {
 
 pub(super) async fn host_keys(call: Call) -> Result<Reply, ApiError> {
     let target = known(&call, &Action::TargetManage)?;
-    let keys = call.gate.parts.live.host_keys(target.endpoint).await;
+    keys_at(&call, target.endpoint).await
+}
+
+/// The same for a server that is not registered, so that its keys can be compared before it is.
+pub(super) async fn host_keys_at(call: Call) -> Result<Reply, ApiError> {
+    let given: Place = call.body()?;
+    check_endpoint(&given.endpoint)?;
+    keys_at(&call, given.endpoint).await
+}
+
+async fn keys_at(call: &Call, endpoint: Endpoint) -> Result<Reply, ApiError> {
+    let keys = call.gate.parts.live.host_keys(endpoint).await;
     Reply::json(&HostKeys { keys: keys.map_err(|why| ApiError::conflict("target_unreachable", why))? })
 }
 

@@ -39,7 +39,9 @@ pub(super) async fn row(world: &World, route: &Route) -> Row {
         .replace("{seq}", "1");
     match route.path.split('/').nth(1) {
         Some("sign-in" | "sign-out" | "status" | "people") => about_people(world, route, path).await,
-        Some("targets" | "requests" | "grants" | "revocations") => about_access(world, route, path),
+        Some("host-keys" | "targets" | "requests" | "grants" | "revocations") => {
+            about_access(world, route, path)
+        }
         _ => about_what_happened(world, route, path),
     }
 }
@@ -87,6 +89,10 @@ fn about_access(world: &World, route: &Route, path: String) -> Row {
             ("ada", path, json!({ "trust": { "keys": [public(3)] } }).to_string(), Refused)
         }
         ("GET", "/targets/{target}/host-keys") => ("ada", path, none, Refused),
+        ("POST", "/host-keys") => {
+            let body = json!({ "endpoint": { "host": "web-2.internal", "port": 22 } });
+            ("ada", path, body.to_string(), Refused)
+        }
         ("POST", "/targets/{target}/test") => {
             ("ada", path, json!({ "login": "deploy" }).to_string(), Refused)
         }

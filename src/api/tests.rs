@@ -139,6 +139,22 @@ async fn a_thing_is_found_by_the_beginning_of_its_id_and_only_by_who_may_see_it(
 }
 
 #[tokio::test]
+async fn lists_hold_what_is_live_and_what_is_over_to_the_same_filter() {
+    let world = World::new().await;
+    let operator = |path: String| {
+        let world = &world;
+        async move { world.call(From::Operator, "GET", &path, "").await.1["items"].as_array().unwrap().len() }
+    };
+    for list in ["/recordings?", "/sessions?state=all&", "/requests?state=all&", "/grants?state=all&"] {
+        let theirs = operator(format!("{list}person=erin&target=web-1")).await;
+        assert!(theirs > 0, "{list}");
+        assert_eq!(theirs, operator(list.to_owned()).await, "{list} all there is, is erin's on web-1");
+        assert_eq!(operator(format!("{list}person=zoe")).await, 0, "{list} of somebody else's");
+        assert_eq!(operator(format!("{list}target=web-9")).await, 0, "{list} on another target");
+    }
+}
+
+#[tokio::test]
 async fn bodies_are_bounded_plain_and_exactly_what_is_expected() {
     let world = World::new().await;
     let erin = world.sign_in("erin").await;

@@ -244,6 +244,8 @@ mod tests {
             "search password ses_x y.pstn --ignore-case",
             "ledger tail -n 5 --follow",
             "ledger prove 7",
+            "policy explain deploy@web-1",
+            "policy explain root@web-1 --person alice",
             "policy explain --person alice --action session:open --login deploy --target web-1 --capability shell",
         ] {
             let words = std::iter::once("postern").chain(line.split(' '));
@@ -255,6 +257,9 @@ mod tests {
             "revoke grn_a",
             "request web-1 --reason x",
             "verify",
+            "policy explain",
+            "policy explain deploy@web-1 --target web-1",
+            "targets add web-1 127.0.0.1 --fingerprint SHA256:x",
         ] {
             let words = std::iter::once("postern").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

@@ -262,7 +262,8 @@ fn unreachable(error: &reqwest::Error, base: &str) -> CliError {
     }
     let words = cause.to_string();
     if words.contains("certificate") {
-        return CliError::unreachable(format!("{base} shows another certificate than the one you logged in to"))
+        // It was reached, and is not trusted: trying again, as scripts do with what is unreachable, would not help.
+        return CliError::failed(format!("{base} shows another certificate than the one you logged in to"))
             .hint("if the bastion got a new one, compare the fingerprint with its operator and run 'postern login' again");
     }
     CliError::unreachable(format!("cannot reach {base}: {words}"))
@@ -273,9 +274,10 @@ fn unreachable(error: &reqwest::Error, base: &str) -> CliError {
 fn refusal(status: StatusCode, body: &[u8]) -> CliError {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| value.pointer(&format!("/error/{name}")).and_then(Value::as_str);
-    let error = match text("message") {
-        Some(message) => CliError::failed(message),
-        None => CliError::failed(format!("the bastion answered {status}")),
+    let message = text("message").map_or_else(|| format!("the bastion answered {status}"), str::to_owned);
+    let error = match status {
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => CliError::refused(message),
+        _ => CliError::failed(message),
     };
     match text("hint") {
         Some(hint) => error.hint(hint),

@@ -21,8 +21,10 @@ pub(crate) struct CliError {
 /// Whose fault it is, which is what the exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It was refused, or it failed.
+    /// It failed.
     Failed,
+    /// The bastion said no.
+    Refused,
     /// The bastion could not be reached.
     Unreachable,
     /// The arguments make no sense.
@@ -30,9 +32,24 @@ enum Fault {
 }
 
 impl CliError {
-    /// Refused or failed.
+    /// It failed.
     pub(crate) fn failed(message: impl Display) -> Self {
         Self { fault: Fault::Failed, message: message.to_string(), hint: None }
+    }
+
+    /// The bastion does not let this person do it.
+    pub(crate) fn refused(message: impl Display) -> Self {
+        Self { fault: Fault::Refused, message: message.to_string(), hint: None }
+    }
+
+    /// Whether it is the right that is missing.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self.fault, Fault::Refused)
+    }
+
+    /// Whether the bastion was not there to ask.
+    pub(crate) const fn is_absence(&self) -> bool {
+        matches!(self.fault, Fault::Unreachable)
     }
 
     /// Arguments that make no sense together.
@@ -69,7 +86,7 @@ impl CliError {
 
     const fn number(&self) -> u8 {
         match self.fault {
-            Fault::Failed => 1,
+            Fault::Failed | Fault::Refused => 1,
             Fault::Usage => 2,
             Fault::Unreachable => 3,
         }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::args::Invocation;
 use super::client::{segment, shaped};
 use super::exit::{CliError, Outcome};
+use super::requests::Closed;
 use super::{out, words};
 use crate::ledger::entry::GrantFacts;
 use crate::model::{Capability, Timestamp};
@@ -53,6 +54,8 @@ struct GrantView {
     usable_until: Option<Timestamp>,
     #[serde(default)]
     ended: Option<String>,
+    #[serde(default)]
+    closed: Option<Closed>,
 }
 
 #[derive(Deserialize)]
@@ -78,14 +81,11 @@ pub(crate) async fn list(args: &GrantsArgs, run: &Invocation) -> Outcome {
     let mut table = out::Table::new(
         &["grant", "who", "what", "may", "used", "ends"],
         "No grants. 'postern request' asks for one.",
-    );
+    )
+    .cut_first(&["may", "what", "ends"]);
     for item in items {
         let view: GrantView = shaped(item)?;
-        let ends = match (&view.ended, view.usable_until) {
-            (Some(how), _) => how.clone(),
-            (None, Some(until)) => words::relative(until, now),
-            (None, None) => "-".to_owned(),
-        };
+        let ends = ends(&view, now);
         table.row([
             view.grant.grant.to_string(),
             view.person_name.unwrap_or_else(|| view.grant.person.to_string()),
@@ -97,6 +97,20 @@ pub(crate) async fn list(args: &GrantsArgs, run: &Invocation) -> Outcome {
     }
     table.print();
     Ok(ExitCode::SUCCESS)
+}
+
+/// When a grant ends, or how it did.
+fn ends(view: &GrantView, now: Timestamp) -> String {
+    match (&view.ended, &view.closed, view.usable_until) {
+        (Some(how), Some(closed), _) => format!("{how} {}", closed.words()),
+        (Some(how), None, _) => how.clone(),
+        (None, _, Some(until)) if view.grant.ends.is_none() => {
+            let length = words::duration(view.grant.duration_s);
+            format!("starts at first use (within {}), for {length}", words::left(until, now))
+        }
+        (None, _, Some(until)) => words::relative(until, now),
+        (None, _, None) => "-".to_owned(),
+    }
 }
 
 /// Revokes.

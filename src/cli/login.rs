@@ -69,9 +69,10 @@ pub(crate) async fn run(args: LoginArgs, run: &Invocation) -> Outcome {
         }
     };
     let known = before.as_ref().filter(|before| before.server == server);
-    let fingerprint = match args.fingerprint.or_else(|| known.map(|known| known.fingerprint.clone())) {
-        Some(fingerprint) => fingerprint,
-        None => meet(&server).await?,
+    let fingerprint = match (args.fingerprint, known) {
+        (Some(fingerprint), _) => expect(&server, fingerprint).await?,
+        (None, Some(known)) => known.fingerprint.clone(),
+        (None, None) => meet(&server).await?,
     };
     let client = Client::pinned(&server, &fingerprint)?;
     let preferred = known.and_then(|known| known.key.clone());
@@ -178,6 +179,18 @@ async fn meet(server: &str) -> Result<String, CliError> {
     } else {
         Err(CliError::failed("not signed in"))
     }
+}
+
+/// The fingerprint given, if it is what the server shows.
+async fn expect(server: &str, fingerprint: String) -> Result<String, CliError> {
+    let shown = look(server).await?;
+    if shown == fingerprint {
+        return Ok(fingerprint);
+    }
+    Err(CliError::failed(format!(
+        "{server} shows a certificate with the fingerprint {shown}, not {fingerprint}; nothing was sent to it"
+    ))
+    .hint("compare with 'postern status' on the bastion: another server may answer in its place, or the fingerprint given is an old one"))
 }
 
 /// A server's certificate fingerprint. Nothing is sent after the handshake.

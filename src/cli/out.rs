@@ -14,8 +14,10 @@ use zeroize::Zeroizing;
 use super::exit::CliError;
 use crate::playback::escape_text;
 
-/// Characters of one cell; longer ones are cut.
-const WIDEST_CELL: usize = 72;
+/// Characters of one cell; longer ones are cut wherever they are printed.
+const WIDEST_CELL: usize = 200;
+/// Characters a column keeps when the terminal is too narrow for all.
+const NARROWEST: usize = 8;
 /// Spaces between columns.
 const GAP: &str = "  ";
 /// The longest answer read from the terminal, in bytes.
@@ -77,43 +79,70 @@ pub(crate) fn fields_text(rows: &[(&str, String)]) -> String {
 }
 
 /// A table for people: aligned, every cell harmless and not too wide.
+///
+/// On a terminal that is too narrow, columns named by [`Table::cut_first`] give up room, in that order; ids and
+/// whatever else is typed again are never cut, and rather wrap.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
     columns: usize,
     empty: &'static str,
+    /// Columns that may be cut, the least useful first.
+    cut: Vec<usize>,
 }
 
 impl Table {
     /// A table with these headings; `empty` is said when there are no rows.
     pub(crate) fn new(headings: &[&str], empty: &'static str) -> Self {
         let heading = headings.iter().map(|heading| heading.to_uppercase()).collect();
-        Self { rows: vec![heading], columns: headings.len(), empty }
+        Self { rows: vec![heading], columns: headings.len(), empty, cut: Vec::new() }
+    }
+
+    /// Names the columns that give up room on a narrow terminal, the least useful first.
+    pub(crate) fn cut_first(mut self, headings: &[&str]) -> Self {
+        let place = |heading: &&str| {
+            let wanted = heading.to_uppercase();
+            self.rows.first()?.iter().position(|heading| *heading == wanted)
+        };
+        self.cut = headings.iter().filter_map(place).collect();
+        self
     }
 
     /// Adds a row of others' text.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
-        self.rows.push(cells.into_iter().map(|cell| shortened(cell.as_ref())).collect());
+        self.rows.push(cells.into_iter().map(|cell| shortened(&safe(cell.as_ref()), WIDEST_CELL)).collect());
     }
 
     /// Prints it.
     pub(crate) fn print(&self) {
-        line(&self.text());
+        line(&self.text_within(room(&io::stdout())));
     }
 
-    /// The table as text.
+    /// The table as text, for standard error.
     pub(crate) fn text(&self) -> String {
+        self.text_within(room(&io::stderr()))
+    }
+
+    fn text_within(&self, room: Option<usize>) -> String {
         if self.rows.len() < 2 {
             return self.empty.to_owned();
         }
-        let widths: Vec<usize> = (0..self.columns)
+        let mut widths: Vec<usize> = (0..self.columns)
             .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(|c| c.width()).max())
             .map(Option::unwrap_or_default)
             .collect();
+        let gaps = GAP.len() * self.columns.saturating_sub(1);
+        let mut missing = room.map_or(0, |room| (widths.iter().sum::<usize>() + gaps).saturating_sub(room));
+        for column in &self.cut {
+            let Some(width) = widths.get_mut(*column) else { continue };
+            let gives = width.saturating_sub(NARROWEST).min(missing);
+            *width -= gives;
+            missing -= gives;
+        }
         let lines = self.rows.iter().map(|row| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width()))));
+            let cells = row.iter().zip(&widths).map(|(cell, width)| {
+                let cell = shortened(cell, *width);
+                format!("{cell}{}", " ".repeat(width.saturating_sub(cell.width())))
+            });
             cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
         });
         lines.collect::<Vec<_>>().join("\n")
@@ -159,14 +188,21 @@ pub(crate) fn ask_secret(question: &str, instead: &str) -> Result<Zeroizing<Stri
     answer
 }
 
-fn shortened(cell: &str) -> String {
-    let cell = safe(cell);
-    if cell.width() <= WIDEST_CELL {
-        return cell;
+/// The columns of the terminal something is printed to; none when it is no terminal.
+fn room(to: &(impl std::os::fd::AsFd + io::IsTerminal)) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(to).ok().filter(|_| to.is_terminal())?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// A harmless text in at most so many columns.
+fn shortened(cell: &str, width: usize) -> String {
+    if cell.width() <= width {
+        return cell.to_owned();
     }
     let mut kept = String::new();
     for character in cell.chars() {
-        if kept.width() + 2 > WIDEST_CELL {
+        // A character is up to two columns wide, and the sign that something was cut needs one.
+        if kept.width() + 2 > width {
             break;
         }
         kept.push(character);
@@ -202,11 +238,11 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_hostile_names_do_nothing() {
         let mut table = Table::new(&["name", "roles"], "nobody");
-        assert_eq!(table.text(), "nobody");
+        assert_eq!(table.text_within(None), "nobody");
         table.row(["alice", "operator"]);
         table.row([HOSTILE, "日本"]);
         table.row([&"x".repeat(500), ""]);
-        let text = table.text();
+        let text = table.text_within(None);
         assert!(text.starts_with("NAME"));
         assert!(
             text.lines().all(|line| line.chars().all(|c| !c.is_control() && c != '\u{202e}')),
@@ -218,6 +254,23 @@ mod tests {
         assert_eq!(column(lines[0], "ROLES"), column(lines[1], "operator"));
         assert_eq!(column(lines[0], "ROLES"), column(lines[2], "日本"));
         assert!(lines[3].width() <= WIDEST_CELL);
+    }
+
+    #[test]
+    fn a_narrow_terminal_takes_from_the_least_useful_column_and_never_from_an_id() {
+        let mut table = Table::new(&["request", "reason", "state"], "none").cut_first(&["reason", "state"]);
+        let (id, state) = ("req_abcdefghijklmnop", "denied by bob: not today");
+        table.row([id, "the disk of the database is full", state]);
+        let rows = |room| table.text_within(room).lines().map(str::to_owned).collect::<Vec<_>>();
+        assert!(rows(None)[1].ends_with(state) && rows(None)[1].contains("is full"));
+        assert_eq!(rows(Some(200)), rows(None));
+        let fits = rows(Some(60));
+        assert!(fits.iter().all(|line| line.width() <= 60), "{fits:?}");
+        assert!(fits[1].contains(id) && fits[1].contains(state) && fits[1].contains('…'), "{fits:?}");
+        let narrow = rows(Some(45));
+        assert!(narrow.iter().all(|line| line.width() <= 45), "{narrow:?}");
+        assert!(narrow[1].contains(id) && narrow[1].ends_with('…'), "{narrow:?}");
+        assert!(rows(Some(5))[1].starts_with(id), "rather too wide than without its id");
     }
 
     #[test]

@@ -173,7 +173,8 @@ async fn list(run: &Invocation) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table =
-        out::Table::new(&["name", "kind", "roles", "identities", "id", "state"], "Nobody is enrolled.");
+        out::Table::new(&["name", "kind", "roles", "identities", "id", "state"], "Nobody is enrolled.")
+            .cut_first(&["identities", "roles", "state"]);
     let mut people = items.into_iter().map(shaped::<PersonView>).collect::<Result<Vec<_>, _>>()?;
     people.sort_by(|one, other| one.name.cmp(&other.name));
     for person in people {

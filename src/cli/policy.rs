@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::args::Invocation;
 use super::client::shaped;
 use super::exit::{CliError, Outcome};
-use super::out;
-use crate::model::Capability;
+use super::targets::address;
+use super::{out, words};
+use crate::model::{Capability, Login, TargetName, WindowClock};
 use crate::policy::{Decision, Engine, Outcome as Row, PolicyError};
 
 /// What to do with the rules.
@@ -43,12 +44,15 @@ pub(crate) struct DirectoryArgs {
 /// A question.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// Who: a name or id.
-    #[arg(long, value_name = "NAME")]
-    person: String,
-    /// What: such as session:open, request:make, request:approve, recording:read, ssh:exec.
-    #[arg(long, value_name = "ACTION")]
-    action: String,
+    /// As whom, where: also shows which approval rule a request for it falls under.
+    #[arg(value_name = "LOGIN@TARGET", value_parser = address, conflicts_with_all = ["login", "target"])]
+    address: Option<(Login, TargetName)>,
+    /// Who: a name or id. [default: you]
+    #[arg(long, value_name = "NAME", required_unless_present = "address")]
+    person: Option<String>,
+    /// What: such as session:open, request:approve, recording:read, ssh:exec. [default: request:make]
+    #[arg(long, value_name = "ACTION", required_unless_present = "address")]
+    action: Option<String>,
     /// As which login on the target.
     #[arg(long, value_name = "NAME")]
     login: Option<String>,
@@ -63,9 +67,24 @@ pub(crate) struct ExplainArgs {
 /// What the bastion answers.
 #[derive(Debug, Deserialize)]
 struct Explained {
-    allowed: bool,
+    allowed: Option<bool>,
     policies: Vec<String>,
     reason: Option<String>,
+    #[serde(default)]
+    rule: Option<Rule>,
+}
+
+/// What a request would need.
+#[derive(Debug, Deserialize)]
+struct Rule {
+    rule: String,
+    approvals: u32,
+    approver_roles: Vec<String>,
+    longest_s: u64,
+    default_s: u64,
+    clock: WindowClock,
+    use_within_s: u64,
+    lapses_s: u64,
 }
 
 /// What is in force.
@@ -115,7 +134,8 @@ fn test(args: &DirectoryArgs, run: &Invocation) -> Outcome {
         out::json(&json!({ "items": rows.iter().map(as_json).collect::<Vec<_>>(), "ok": true }));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::Table::new(&["row", "question", "answer", "by"], "the table is empty");
+    let mut table = out::Table::new(&["row", "question", "answer", "by"], "the table is empty")
+        .cut_first(&["by", "question"]);
     for row in &rows {
         let (answer, by) = answer(&row.decision);
         table.row([row.row.to_string().as_str(), &row.question, answer, &by]);
@@ -126,26 +146,60 @@ fn test(args: &DirectoryArgs, run: &Invocation) -> Outcome {
 }
 
 async fn explain(args: &ExplainArgs, run: &Invocation) -> Outcome {
-    let mut question = json!({ "person": args.person, "action": args.action });
-    let capability = args.capability.as_ref().map(ToString::to_string);
-    let more = [("login", &args.login), ("target", &args.target), ("capability", &capability)];
-    if let Some(fields) = question.as_object_mut() {
-        for (name, value) in more {
-            fields.extend(value.as_ref().map(|value| (name.to_owned(), Value::from(value.as_str()))));
-        }
-    }
+    let (login, target) = match &args.address {
+        Some((login, target)) => (Some(login.to_string()), Some(target.to_string())),
+        None => (args.login.clone(), args.target.clone()),
+    };
+    let question = json!({
+        "person": args.person,
+        "action": args.action,
+        "login": login,
+        "target": target,
+        "capability": args.capability.as_ref().map(ToString::to_string),
+    });
     let answer = run.connect().await?.post("/policies/explain", &question).await?;
     if run.json {
         out::json(&answer);
         return Ok(ExitCode::SUCCESS);
     }
     let explained: Explained = shaped(answer)?;
-    let verdict = if explained.allowed { "yes" } else { "no" };
-    let by = if explained.policies.is_empty() { "no rule".to_owned() } else { explained.policies.join(", ") };
-    let mut rows = vec![("answer", verdict.to_owned()), ("decided by", by)];
+    let mut rows = Vec::new();
+    if let Some(allowed) = explained.allowed {
+        let verdict = if allowed { "yes" } else { "no" };
+        let by =
+            if explained.policies.is_empty() { "no rule".to_owned() } else { explained.policies.join(", ") };
+        rows.extend([("answer", verdict.to_owned()), ("decided by", by)]);
+    }
     rows.extend(explained.reason.map(|reason| ("because", reason)));
+    rows.extend(explained.rule.iter().flat_map(Rule::rows));
     out::fields(&rows);
     Ok(ExitCode::SUCCESS)
+}
+
+impl Rule {
+    fn rows(&self) -> [(&'static str, String); 4] {
+        let roles = self.approver_roles.join(" or ");
+        let needs = match self.approvals {
+            1 => format!("one approval of: {roles}"),
+            several => format!("{several} approvals of: {roles}"),
+        };
+        let clock = match self.clock {
+            WindowClock::Approval => "from the last approval".to_owned(),
+            WindowClock::FirstUse => {
+                format!(
+                    "from the first session, which must begin within {}",
+                    words::duration(self.use_within_s)
+                )
+            }
+        };
+        let (longest, default) = (words::duration(self.longest_s), words::duration(self.default_s));
+        [
+            ("approval rule", self.rule.clone()),
+            ("needs", needs),
+            ("window", format!("at most {longest}, {default} when none is asked for; {clock}")),
+            ("lapses", format!("after {} without an answer", words::duration(self.lapses_s))),
+        ]
+    }
 }
 
 async fn show(run: &Invocation) -> Outcome {

@@ -66,7 +66,8 @@ pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let headings = ["session", "person", "where", "started", "lasted", "size", "state"];
-    let mut table = out::Table::new(&headings, "no recordings that you may read");
+    let mut table =
+        out::Table::new(&headings, "no recordings that you may read").cut_first(&["state", "where"]);
     let now = run.clock.now();
     for item in items {
         let listed: Listed = shaped(item)?;

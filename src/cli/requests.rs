@@ -104,6 +104,25 @@ struct RequestView {
     person_name: Option<String>,
     can_approve: Vec<String>,
     grant: Option<String>,
+    #[serde(default)]
+    closed: Option<Closed>,
+}
+
+/// Who ended something, and why.
+#[derive(Deserialize)]
+pub(super) struct Closed {
+    by: String,
+    reason: Option<String>,
+}
+
+impl Closed {
+    /// `by bob: not today`.
+    pub(super) fn words(&self) -> String {
+        match &self.reason {
+            Some(reason) => format!("by {}: {reason}", self.by),
+            None => format!("by {}", self.by),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -153,13 +172,13 @@ pub(crate) async fn list(args: &RequestsArgs, run: &Invocation) -> Outcome {
     }
     let now = run.clock.now();
     let headings = ["request", "who", "what", "for", "reason", "approvals", "state"];
-    let mut table = out::Table::new(&headings, "No requests.");
+    let mut table = out::Table::new(&headings, "No requests.").cut_first(&["reason", "what", "state"]);
     for item in items {
         let view: RequestView = shaped(item)?;
         let state = if view.state == "open" {
             format!("open, lapses {}", words::relative(view.lapses, now))
         } else {
-            view.state.clone()
+            ended(&view)
         };
         table.row([
             view.request.request.to_string(),
@@ -296,7 +315,7 @@ fn say_what_is_needed(view: &RequestView, run: &Invocation) {
 async fn say_answer(view: &RequestView, client: &Client, run: &Invocation) -> Result<(), CliError> {
     let (login, target) = (&view.request.login, &view.request.target);
     let Some(grant) = &view.grant else {
-        out::line(&format!("The request was {}.", out::safe(&view.state)));
+        out::line(&out::safe(&format!("The request {} {}.", verb(&view.state), ended(view))));
         return Ok(());
     };
     let by: Vec<String> =
@@ -310,10 +329,20 @@ async fn say_answer(view: &RequestView, client: &Client, run: &Invocation) -> Re
     out::fields(&[
         ("granted", grant.clone()),
         ("approved by", by.join(", ")),
-        ("until", until.map_or_else(|| "-".to_owned(), |until| words::moment(until, run.clock.now()))),
+        ("until", until.map_or_else(|| "-".to_owned(), |until| good_until(&view.request, until, run))),
         ("connect", format!("ssh {login}@{target}@BASTION, or ssh -J BASTION {login}@{target}")),
     ]);
     Ok(())
+}
+
+/// How a request ended, with who did it and why: `denied by bob: not today`.
+fn ended(view: &RequestView) -> String {
+    view.closed.as_ref().map_or_else(|| view.state.clone(), |by| format!("{} {}", view.state, by.words()))
+}
+
+/// What goes before a state in a sentence.
+fn verb(state: &str) -> &'static str {
+    if state == "lapsed" { "has" } else { "was" }
 }
 
 /// The whole request, harmless, as an approver reads it.
@@ -341,6 +370,15 @@ fn whole(view: &RequestView, duration_s: u64, run: &Invocation) -> String {
         ("lapses", words::moment(view.lapses, now)),
         ("approvals", format!("{} of {}", view.approvals.len(), view.approvals_needed)),
     ])
+}
+
+/// Until when a grant just made is good. One whose clock starts at first use has no end so far.
+fn good_until(facts: &RequestFacts, until: Timestamp, run: &Invocation) -> String {
+    let moment = words::moment(until, run.clock.now());
+    match facts.clock {
+        WindowClock::Approval => moment,
+        WindowClock::FirstUse => format!("it starts at first use, which must come {moment} at the latest"),
+    }
 }
 
 fn who(view: &RequestView) -> String {

@@ -83,7 +83,8 @@ pub(crate) async fn list(args: &SessionsArgs, run: &Invocation) -> Outcome {
     }
     let now = run.clock.now();
     let empty = if args.live { "No live sessions." } else { "No sessions." };
-    let mut table = out::Table::new(&["session", "who", "where", "from", "started", "state"], empty);
+    let mut table = out::Table::new(&["session", "who", "where", "from", "started", "state"], empty)
+        .cut_first(&["from", "where"]);
     for item in items {
         let view: SessionView = shaped(item)?;
         table.row([

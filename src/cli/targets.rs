@@ -52,9 +52,13 @@ pub(crate) struct AddArgs {
     /// Trust host certificates of this CA: a file, or TYPE BASE64.
     #[arg(long, value_name = "FILE")]
     host_ca: Option<String>,
-    /// Look at the host keys the server shows now, and ask whether to pin them.
+    /// Look at the host keys the server shows now, and ask whether to pin them. A server that cannot be reached, or
+    /// shows another key, is not registered.
     #[arg(long, conflicts_with_all = ["host_keys", "host_ca"])]
     scan: bool,
+    /// With --scan: pin what the server shows if it has this fingerprint, without asking; may be given several times.
+    #[arg(long = "fingerprint", value_name = "SHA256:…", requires = "scan")]
+    fingerprints: Vec<String>,
     /// It holds customers' data: stricter rules.
     #[arg(long)]
     application_data: bool,
@@ -152,12 +156,18 @@ pub(crate) async fn run(command: TargetsCommand, run: &Invocation) -> Outcome {
 
 async fn add(args: AddArgs, run: &Invocation) -> Outcome {
     let (host, port) = endpoint(&args.address)?;
-    let given = given_trust(&args.host_keys, args.host_ca.as_deref())?;
+    let mut trust = given_trust(&args.host_keys, args.host_ca.as_deref())?;
     let labels: BTreeMap<String, String> = args.labels.into_iter().collect();
+    let client = run.connect().await?;
+    if args.scan {
+        // Before anything is registered: what fails here leaves nothing behind.
+        let shown = look(&client, &host, port).await?;
+        trust = Some(HostTrust::Keys(confirm(&args.name, shown, &args.fingerprints, false)?));
+    }
     let body = json!({
         "name": args.name,
         "endpoint": { "host": host, "port": port },
-        "trust": given,
+        "trust": trust,
         "plane": if args.application_data { "application_data" } else { "platform" },
         "environment": args.environment,
         "sensitivity": match args.sensitivity { HowSensitive::Normal => "normal", HowSensitive::High => "high" },
@@ -165,18 +175,13 @@ async fn add(args: AddArgs, run: &Invocation) -> Outcome {
         "logins": args.logins,
         "labels": labels,
     });
-    let client = run.connect().await?;
     let added = client.post("/targets", &body).await?;
-    if args.scan {
-        let keys = scan(&client, &args.name, &[], false).await?;
-        pin(&client, &args.name, &HostTrust::Keys(keys)).await?;
-    }
     if run.json {
         out::json(&added);
         return Ok(ExitCode::SUCCESS);
     }
     let user_ca = added.get("user_ca").and_then(Value::as_str).unwrap_or_default();
-    explain(&args.name, given.is_some() || args.scan, user_ca);
+    explain(&args.name, trust.is_some(), user_ca);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -209,7 +214,8 @@ async fn list(run: &Invocation) -> Outcome {
     let mut table = out::Table::new(
         &["name", "address", "environment", "logins", "host key"],
         "No targets. 'postern targets add' makes one.",
-    );
+    )
+    .cut_first(&["logins", "environment"]);
     for item in items {
         let target: Target = shaped(item)?;
         let logins: Vec<&str> = target.logins.iter().map(Login::as_str).collect();
@@ -230,9 +236,14 @@ async fn trust(args: &TrustArgs, run: &Invocation) -> Outcome {
     let client = run.connect().await?;
     let wanted = match given {
         Some(wanted) => wanted,
-        None => HostTrust::Keys(scan(&client, &args.name, &args.fingerprints, args.yes).await?),
+        None => {
+            let path = format!("/targets/{}/host-keys", segment(args.name.as_str()));
+            let shown: HostKeys = client.get_as(&path).await?;
+            HostTrust::Keys(confirm(&args.name, shown, &args.fingerprints, args.yes)?)
+        }
     };
-    let value = pin(&client, &args.name, &wanted).await?;
+    let path = format!("/targets/{}/trust", segment(args.name.as_str()));
+    let value = client.post(&path, &json!({ "trust": wanted })).await?;
     if run.json {
         out::json(&value);
     } else {
@@ -241,18 +252,28 @@ async fn trust(args: &TrustArgs, run: &Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn pin(client: &Client, name: &TargetName, trust: &HostTrust) -> Result<Value, CliError> {
-    client.post(&format!("/targets/{}/trust", segment(name.as_str())), &json!({ "trust": trust })).await
+/// The keys a server shows that is not registered so far.
+async fn look(client: &Client, host: &str, port: u16) -> Result<HostKeys, CliError> {
+    let body = json!({ "endpoint": { "host": host, "port": port } });
+    let shown = client.post("/host-keys", &body).await.map_err(|error| {
+        let hint = match error.next_step() {
+            Some(hint) => hint.to_owned(),
+            None => "is the address right, and does its SSH server listen? To register it all the same, leave out \
+                     --scan; 'postern targets trust' pins its keys later"
+                .to_owned(),
+        };
+        error.about("nothing was registered").hint(hint)
+    })?;
+    shaped(shown)
 }
 
 /// The keys a server shows, once somebody said that they are right.
-async fn scan(
-    client: &Client,
+fn confirm(
     name: &TargetName,
+    shown: HostKeys,
     fingerprints: &[String],
     yes: bool,
 ) -> Result<Vec<String>, CliError> {
-    let shown: HostKeys = client.get_as(&format!("/targets/{}/host-keys", segment(name.as_str()))).await?;
     if !fingerprints.is_empty() {
         let fits: Vec<String> = shown
             .keys
@@ -262,7 +283,7 @@ async fn scan(
             .collect();
         if fits.is_empty() {
             return Err(CliError::failed(format!(
-                "{name} shows no host key with that fingerprint; nothing was pinned"
+                "{name} shows no host key with that fingerprint; nothing was changed"
             ))
             .hint("is it the right machine? compare with 'ssh-keygen -lf' on it"));
         }
@@ -278,7 +299,7 @@ async fn scan(
     if yes || out::confirm(&format!("Are these the keys of {name}? Pin them"), instead)? {
         return Ok(shown.keys.into_iter().map(|key| key.line).collect());
     }
-    Err(CliError::failed("nothing was pinned"))
+    Err(CliError::failed("nothing was changed"))
 }
 
 async fn test(args: &TestArgs, run: &Invocation) -> Outcome {

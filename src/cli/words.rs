@@ -24,6 +24,11 @@ pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How long it is until then: `4h`; `0s` when it is past.
+pub(crate) fn left(until: Timestamp, now: Timestamp) -> String {
+    duration(u64::try_from(until.duration_since(now).as_secs()).unwrap_or_default())
+}
+
 /// A moment for a sentence: `in 15m (2026-11-23 07:10 UTC)`.
 pub(crate) fn moment(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({} UTC)", relative(at, now), at.strftime("%Y-%m-%d %H:%M"))

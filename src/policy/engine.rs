@@ -3,10 +3,11 @@
 //! Cedar skips a rule that fails to evaluate, also a `forbid`; so any diagnostic at all is a deny here. A reload replaces
 //! the whole set at once, and only with a set that loads, fits the schema and passes its own table of decisions.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use cedar_policy::{Authorizer, PolicyId, PolicySet};
+use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet};
 
 use super::approval::ApprovalRule;
 use super::explain::{Explanation, RuleText};
@@ -14,6 +15,9 @@ use super::load::{self, PolicyError, Set};
 use super::question::{Principal, Question, Resource};
 use super::table::Outcome;
 use crate::model::{Action, Login, Role, Target, Timestamp};
+
+/// What the schema calls a role.
+const ROLE: &str = "Role";
 
 /// Answers questions from the policy set in force. Clones share it.
 #[derive(Debug, Clone)]
@@ -180,6 +184,16 @@ impl Engine {
     #[must_use]
     pub fn approver_roles(&self) -> Vec<Role> {
         self.set().rules.roles().into_iter().cloned().collect()
+    }
+
+    /// Every role that any rule speaks of; a person with another one could do nothing by it.
+    #[must_use]
+    pub fn roles(&self) -> BTreeSet<String> {
+        let set = self.set();
+        let named = set.policies.policies().flat_map(Policy::entity_literals);
+        let named = named.filter(|uid| uid.type_name().basename() == ROLE);
+        let counted = set.rules.roles().into_iter().map(ToString::to_string);
+        named.map(|uid| uid.id().unescaped().to_owned()).chain(counted).collect()
     }
 
     /// Runs the set's own table of decisions; `None` when it has no `decisions.toml`.

@@ -24,6 +24,7 @@ pub async fn run(directory: &Path, ready: impl FnOnce(&Addresses)) -> Result<(),
     loop {
         tokio::select! {
             _ = hangup.recv() => {
+                tell_reloading();
                 match node.reload().await {
                     Ok(waiting) if waiting.is_empty() => tracing::info!("reloaded"),
                     Ok(waiting) => tracing::warn!(
@@ -32,6 +33,7 @@ pub async fn run(directory: &Path, ready: impl FnOnce(&Addresses)) -> Result<(),
                     ),
                     Err(error) => tracing::error!(%error, "not reloaded: what was in force stays in force"),
                 }
+                tell(&[NotifyState::Ready]);
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -48,6 +50,13 @@ pub async fn run(directory: &Path, ready: impl FnOnce(&Addresses)) -> Result<(),
         tracing::warn!("stopped again while draining: what was left is ended on the next start");
     }
     Ok(())
+}
+
+/// A service manager waits for the time of the reload, and then for another readiness (`Type=notify-reload`).
+fn tell_reloading() {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::adapter::{Adapter, Greeted, Page, Reply};
 use super::gate::Gate;
-use crate::access::{Command, RequestRule};
-use crate::ledger::entry::{Actor, Fact};
-use crate::model::{Action, Capability, RequestId, Timestamp};
+use crate::access::{Command, Request, RequestRule};
+use crate::ledger::entry::{Actor, Entry, Fact, RequestFacts};
+use crate::model::{Action, Capability, RequestId, Role};
 use crate::policy::{ApprovalRule, Decision, Principal, Question, Resource};
+use crate::store::Filter;
 
 /// How often the client is spoken to while it waits, which also shows that it is still there.
 const BREATH: Duration = Duration::from_secs(5);
@@ -33,6 +34,13 @@ pub(super) async fn ask<A: Adapter>(
 ) -> Result<(), String> {
     let address = format!("{}@{}", greeted.login, greeted.target);
     let rule = may_ask(gate, greeted, client)?;
+    if let Some(open) = open_already(gate, greeted) {
+        let text = format!(
+            "No grant lets you open {address}.\nYou asked already: {}, open until {:.0}: {}\n",
+            open.facts.request, open.lapses, open.facts.reason
+        );
+        return wait(gate, adapter, greeted, &open, text).await;
+    }
     let page = Page {
         text: format!("{}Or ask here, for {}:\n", missing(&address), shown(rule.default)),
         question: Some("Reason (empty to leave): ".to_owned()),
@@ -41,11 +49,42 @@ pub(super) async fn ask<A: Adapter>(
         Reply::Answer(reason) if !reason.trim().is_empty() => reason.trim().to_owned(),
         Reply::Answer(_) | Reply::Nobody => return Err("Nothing was asked for.\n".to_owned()),
     };
-    let (request, lapses) = make(gate, greeted, &rule, reason).await?;
-    let approvers = approvers(gate, greeted, &rule);
+    let request = make(gate, greeted, &rule, reason).await?;
+    let text = format!("Asked: {}, open until {:.0}.\n", request.facts.request, request.lapses);
+    wait(gate, adapter, greeted, &request, text).await
+}
+
+/// A request of the same person for the same address that waits for its answer. A second one would only ask the
+/// approvers twice.
+fn open_already(gate: &Gate, greeted: &Greeted) -> Option<Request> {
+    let now = gate.clock.now();
+    gate.store.read(|state| {
+        let mut requests = state.requests().filter(|request| now < request.lapses);
+        let is_same = |facts: &RequestFacts| {
+            facts.person == *greeted.who.person()
+                && facts.login == greeted.login
+                && facts.target == greeted.target
+        };
+        requests.find(|request| is_same(&request.facts)).cloned()
+    })
+}
+
+/// Says who could answer, and waits until somebody has.
+async fn wait<A: Adapter>(
+    gate: &Gate,
+    adapter: &mut A,
+    greeted: &Greeted,
+    open: &Request,
+    said: String,
+) -> Result<(), String> {
+    let (request, lapses) = (&open.facts.request, open.lapses);
+    let needed = match open.approvals_needed {
+        1 => "1 approval".to_owned(),
+        several => format!("{several} approvals"),
+    };
+    let approvers = approvers(gate, greeted, &open.approver_roles);
     let mut text = format!(
-        "Asked: {request}, open until {lapses:.0}.\n{} needed, from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n",
-        if rule.approvals == 1 { "1 approval".to_owned() } else { format!("{} approvals", rule.approvals) }
+        "{said}{needed} needed, from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n"
     );
     let until = gate.clock.since_boot().saturating_add(gate.limits().dialogue);
     while gate.clock.since_boot() < until {
@@ -53,7 +92,7 @@ pub(super) async fn ask<A: Adapter>(
             return Err(String::new());
         }
         text = String::new();
-        if answered(gate, greeted, &request).await? {
+        if answered(gate, greeted, request).await? {
             return Ok(());
         }
     }
@@ -72,12 +111,29 @@ async fn answered(gate: &Gate, greeted: &Greeted, request: &RequestId) -> Result
             return Ok(true);
         }
         if !is_open {
-            return Err(format!("{request} was not approved.\n"));
+            return Err(refused(gate, request).await);
         }
         if gate.clock.since_boot() >= until {
             return Ok(false);
         }
         tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// How a request ended that is no grant, with the words of whoever denied it.
+async fn refused(gate: &Gate, request: &RequestId) -> String {
+    let (store, id) = (gate.store.clone(), request.clone());
+    let look = move || {
+        let found = store.request_history(&Filter::by_prefix(id.as_str())).ok()?;
+        let (_, at) = found.into_iter().next()?.over?;
+        let denied = |fact: &Fact| matches!(fact, Fact::RequestDenied { request, .. } if *request == id);
+        store.entry_at(at, denied).ok().flatten()
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Some(Entry { fact: Fact::RequestDenied { reason, .. }, .. })) => {
+            format!("{request} was denied: {reason}\n")
+        }
+        _ => format!("{request} was not approved.\n"),
     }
 }
 
@@ -115,7 +171,7 @@ async fn make(
     greeted: &Greeted,
     rule: &ApprovalRule,
     reason: String,
-) -> Result<(RequestId, Timestamp), String> {
+) -> Result<Request, String> {
     let command = Command::MakeRequest {
         login: greeted.login.clone(),
         target: greeted.target.clone(),
@@ -134,24 +190,22 @@ async fn make(
     };
     let by = Actor::Person { person: greeted.who.person().clone(), identity: greeted.who.identity().clone() };
     let entries = gate.store.submit(by, command).await.map_err(|error| format!("{error}\n"))?;
-    entries
-        .iter()
-        .find_map(|entry| {
-            let Fact::RequestMade { request, lapses, .. } = &entry.fact else { return None };
-            Some((request.request.clone(), *lapses))
-        })
-        .ok_or_else(|| "The request was not made.\n".to_owned())
+    let made = entries.iter().find_map(|entry| {
+        let Fact::RequestMade { request, .. } = &entry.fact else { return None };
+        gate.store.read(|state| state.request(&request.request).cloned())
+    });
+    made.ok_or_else(|| "The request was not made.\n".to_owned())
 }
 
 /// Who could approve, by name.
-fn approvers(gate: &Gate, greeted: &Greeted, rule: &ApprovalRule) -> String {
+fn approvers(gate: &Gate, greeted: &Greeted, roles: &BTreeSet<Role>) -> String {
     let names: Vec<String> = gate.store.read(|state| {
         state
             .people()
             .filter(|person| {
                 person.facts.person != *greeted.who.person() && state.is_active(&person.facts.person)
             })
-            .filter(|person| !person.facts.roles.is_disjoint(&rule.roles))
+            .filter(|person| !person.facts.roles.is_disjoint(roles))
             .map(|person| person.facts.name.to_string())
             .collect()
     });

@@ -6,9 +6,9 @@
 use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
-use crate::ledger::entry::Entry;
+use crate::ledger::entry::{Entry, Fact};
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
-use crate::model::SessionId;
+use crate::model::{SessionId, Timestamp};
 
 /// Most entries in one page.
 const PAGE: u64 = 1000;
@@ -41,6 +41,31 @@ impl Store {
     pub fn entries(&self, from: u64, most: u64) -> Result<Vec<Entry>, StoreError> {
         let stored = self.reader().entries(from, most.min(PAGE))?;
         stored.iter().map(|stored| Ok(Entry::parse(stored.seq, &stored.bytes)?)).collect()
+    }
+
+    /// The entry appended at a time that fits, if there is one. A ledger's times never go back, so it is found by
+    /// halving.
+    ///
+    /// # Errors
+    /// When the database fails or an entry cannot be read.
+    pub fn entry_at(&self, at: Timestamp, fits: impl Fn(&Fact) -> bool) -> Result<Option<Entry>, StoreError> {
+        self.frozen(|reader| {
+            let read = |from, most| -> Result<Vec<Entry>, StoreError> {
+                let stored = reader.entries(from, most)?;
+                stored.iter().map(|stored| Ok(Entry::parse(stored.seq, &stored.bytes)?)).collect()
+            };
+            let (mut low, mut high) = (0, self.head(reader)?.1.size);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if read(middle, 1)?.first().is_some_and(|entry| entry.at < at) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            let mut then = read(low, PAGE)?.into_iter().take_while(|entry| entry.at == at);
+            Ok(then.find(|entry| fits(&entry.fact)))
+        })
     }
 
     /// The newest signed checkpoint.

@@ -3,6 +3,9 @@
 //! Each mistake gets an error that says what happened and what to do, with its own exit code, and changes nothing.
 //! How a refusal looks to SSH clients is here too; what sessions do is in `ssh` and `lifecycle`.
 
+use std::fs;
+use std::process::Command;
+
 use crate::client::run;
 use crate::postern::{BINARY, Hand};
 use crate::ssh::ALL;
@@ -30,6 +33,9 @@ fn an_unreachable_bastion_is_its_own_exit_code() {
     world.hand("alice").ok(&["whoami"]);
     world.kill();
     assert_eq!(world.hand("alice").run(&["whoami"]).code, 3);
+    // What could not be looked at is not called damaged.
+    let said = world.hand("carol").run(&["verify", "--all"]);
+    assert!(said.code == 3 && !said.err.contains("does not hold"), "{said:?}");
 }
 
 #[test]
@@ -185,6 +191,12 @@ fn completions_and_manual_pages_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(world.machine.ok(&["completions", shell]).contains("postern"), "{shell}");
     }
+    // As bash uses them: the script is loaded, and asked what may follow.
+    let script = world.dir.join("completions.bash");
+    fs::write(&script, world.machine.ok(&["completions", "bash"])).unwrap();
+    let ask = "source \"$0\"; COMP_WORDS=(postern targets t); COMP_CWORD=2; _postern postern t targets; echo \"${COMPREPLY[@]}\"";
+    let said = run(Command::new("bash").arg("-c").arg(ask).arg(&script));
+    assert_eq!((said.code, said.out.trim()), (0, "trust test"), "{said:?}");
     let doctor = world.machine.run(&["doctor"]);
     assert!(doctor.code <= 1 && !doctor.out.trim().is_empty(), "{doctor:?}");
 }

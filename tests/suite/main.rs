@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod adversarial;
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
@@ -26,13 +28,19 @@ mod lifecycle;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
+mod operating;
+#[cfg(test)]
 mod passage;
 #[cfg(test)]
 mod past_flaws;
 #[cfg(test)]
+mod player;
+#[cfg(test)]
 mod postern;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod registering;
 #[cfg(test)]
 mod review;
 #[cfg(test)]

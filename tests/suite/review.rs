@@ -26,7 +26,7 @@ pub(crate) fn bytes(events: &[Value], kind: &str) -> Vec<u8> {
 }
 
 /// A finished session of alice's in which `script` was run on a terminal.
-fn recorded(world: &World, script: &str) -> String {
+pub(crate) fn recorded(world: &World, script: &str) -> String {
     let target = world.target();
     world.grant("alice", &target, ALL);
     let mut terminal = Terminal::start(&world.client("alice").ssh(&target, &["-tt", script]));

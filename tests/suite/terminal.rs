@@ -68,6 +68,11 @@ impl Terminal {
         });
     }
 
+    /// Everything that came to the screen so far.
+    pub(crate) fn seen(&self) -> Vec<u8> {
+        self.seen.lock().unwrap().clone()
+    }
+
     /// Changes the window's size.
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

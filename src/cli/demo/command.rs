@@ -5,12 +5,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::args::Invocation;
 use super::super::exit::{CliError, Outcome};
 use super::world::World;
 
-/// Try Postern: a bastion, a target and three people in a temporary directory.
+/// Try Postern: a bastion, a target and four people in a temporary directory.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Walk the whole story without asking anything, and fail when a step does not do what it should.
@@ -44,7 +45,19 @@ impl From<std::io::Error> for DemoError {
     }
 }
 
-/// Runs the demo until Ctrl-C, or once with `--check`.
+/// Waits for Ctrl-C, or for the end of the terminal: the target must not outlive a window that was closed.
+async fn told_to_stop() -> Result<(), DemoError> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = hangup.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Runs the demo until it is told to stop, or once with `--check`.
 ///
 /// # Errors
 /// See [`DemoError`].
@@ -57,7 +70,7 @@ pub(in crate::cli) async fn run(args: &DemoArgs, run: &Invocation) -> Outcome {
         return Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     super::super::out::line(&world.guide()?);
-    tokio::signal::ctrl_c().await.map_err(DemoError::from)?;
+    told_to_stop().await?;
     world.stop().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `postern demo`: a bastion, a target and three people in a temporary directory, to walk the whole story by hand, or
+//! `postern demo`: a bastion, a target and four people in a temporary directory, to walk the whole story by hand, or
 //! with `--check` by itself.
 //!
 //! Everything is real: the bastion is the one `postern serve` runs, the target is the system's OpenSSH server (or the

@@ -346,7 +346,9 @@ impl Setup<'_> {
 
 /// Runs a command without a terminal and takes what it says.
 pub(super) async fn output(mut command: Command) -> Result<Said, DemoError> {
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let program = command.as_std().get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.map_err(|error| DemoError::new(format!("{program} does not run: {error}")))?;
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Ok(Said { is_ok: output.status.success(), code: output.status.code(), stdout: output.stdout, stderr })
 }

@@ -25,6 +25,10 @@ use crate::recording::{EXTENSION, locate};
 /// Where recordings are while they are written, inside their directory.
 const OPEN: &str = "open";
 
+/// What is missing when the bastion refuses the ledger.
+const NEEDS: &str = "verifying everything reads the whole ledger (ledger:read) and every recording (recording:read): by \
+                     default a reviewer may; 'postern whoami' shows your roles";
+
 /// Verifies everything.
 pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invocation) -> Outcome {
     let identity = args.identity.find(run)?;
@@ -32,6 +36,12 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
     let mut book = Book::default();
     let audited =
         audit::audit(&client, None, run, |step| book.observe(step.entry)).await.map_err(|error| {
+            if error.is_refusal() {
+                return error.about("nothing was verified").hint(NEEDS);
+            }
+            if error.is_absence() {
+                return error;
+            }
             CliError::failed(format!("the ledger itself does not hold: {error}"))
                 .hint("recordings prove nothing against such a ledger; 'postern ledger verify' says more")
         })?;

@@ -287,6 +287,26 @@ fn a_receipt_and_any_entry_prove_themselves_against_the_signed_head() {
 }
 
 #[test]
+fn an_entry_is_found_by_its_time() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let story = story(&store);
+    for n in 0..50 {
+        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+    }
+    let revoke = Command::RevokeGrant { grant: story.grant.clone(), reason: "wrong server".to_owned() };
+    let at = store.submit_blocking(Actor::Operator, revoke).unwrap()[0].at;
+    for n in 50..80 {
+        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+    }
+    let is_it = |fact: &Fact| matches!(fact, Fact::GrantRevoked { grant, .. } if *grant == story.grant);
+    assert_eq!(store.entry_at(at, is_it).unwrap().unwrap().by, Actor::Operator);
+    assert_eq!(store.entry_at(at, |_| false).unwrap(), None);
+    let never = at + Duration::from_secs(3600);
+    assert_eq!(store.entry_at(never, |_| true).unwrap(), None);
+}
+
+#[test]
 fn an_export_has_every_tile_its_checkpoint_speaks_of_and_grows() {
     let directory = scratch();
     let to = scratch();
