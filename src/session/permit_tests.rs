@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::policy::Engine;
 use crate::recording::{Journal, JournalSettings};
-use crate::session::{Limits, Registry};
+use crate::session::{LastWords, Limits, Registry};
 use crate::store::Store;
 
 /// Whose key has which seed. Nobody is enrolled with [`STRANGER`]'s.
@@ -50,6 +50,7 @@ impl World {
             policy: Engine::load(None).unwrap(),
             journal: Journal::open(settings).unwrap().0,
             user_authority: SshCertificateAuthority::new(Arc::new(key(7))),
+            last_words: LastWords::start(&clock).unwrap(),
             registry: Registry::default(),
             limits: RwLock::new(Limits::default()),
             store,
@@ -156,7 +157,7 @@ impl World {
     /// What Erin gets who connects to deploy@web-1: the grant her session would start under, or a no.
     fn obtain(&self) -> Result<GrantId, NoPermit> {
         let (who, session, login, target) = self.erin_connects();
-        let ending = Ending::new(self.gate.clock.clone());
+        let ending = Ending::new(self.gate.clock.clone(), None);
         let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Permit::obtain(&self.gate, &session, &who, (&login, &target), client, &ending)
             .map(|permit| permit.subject.grant.clone())
