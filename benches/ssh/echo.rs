@@ -1,7 +1,8 @@
 //! A keystroke's way to the target and back, with its input synced before it is forwarded.
 //!
 //! Beside it, in the same seconds and on the same disk, a probe does nothing but such a sync: what the gate adds is given
-//! in those. With `--typists`, that many other sessions type five keys a second meanwhile (`fleet`).
+//! in those. With `--typists`, that many other sessions type five keys a second meanwhile (`fleet`); with `--uploads`,
+//! that many send noise as fast as it is taken.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -27,6 +28,8 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
         fleet
     });
     let is_over = Arc::new(AtomicBool::new(false));
+    let uploads: Vec<_> =
+        (0..options.uploads).map(|_| upload(bed.gate(&["cat > /dev/null"]), Arc::clone(&is_over))).collect();
     let probe = probe(bed, Arc::clone(&is_over));
     let mut direct = Typist::start(bed.direct(&["-tt", "stty raw -echo; echo ready; exec cat"]));
     let mut gate = Typist::start(bed.gate(&["-tt", "stty raw -echo; echo ready; exec cat"]));
@@ -38,7 +41,11 @@ pub(crate) fn measure(bed: &Bed, options: &Options) {
     }
     is_over.store(true, Ordering::Relaxed);
     let mut sync_ms = probe.join().unwrap();
-    println!("{} typists in the background", options.typists);
+    let sent: f64 = uploads.into_iter().map(|upload| upload.join().unwrap()).sum();
+    println!(
+        "{} typists and {} uploads ({sent:.0} MB/s) in the background",
+        options.typists, options.uploads
+    );
     println!("{:<4} {:>10} {:>10} {:>10} {:>18}", "", "direct ms", "gate ms", "sync ms", "added, in syncs");
     for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
         let (direct, gate, sync) =
@@ -83,6 +90,24 @@ impl Drop for Typist {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends noise through a command until it is over; megabytes a second.
+fn upload(mut command: Command, is_over: Arc<AtomicBool>) -> std::thread::JoinHandle<f64> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::spawn(move || {
+        let noise = crate::postern::noise(1, 4 << 20);
+        let began = wait::now();
+        let mut sent = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            child.stdin.as_mut().unwrap().write_all(&noise).unwrap();
+            sent += noise.len();
+        }
+        let took = began.elapsed().as_secs_f64();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sent as f64 / 1e6 / took
+    })
 }
 
 /// Writes and syncs small records to a preallocated file on the bastion's own disk; milliseconds each.

@@ -1,6 +1,6 @@
 //! SSH through the gate beside SSH straight to the same server, in one run: ratios, not absolute figures.
 //!
-//! `cargo bench --bench ssh -- PART… [--size MIB] [--rounds N] [--sessions N] [--typists N]`; without a part, all
+//! `cargo bench --bench ssh -- PART… [--size MIB] [--rounds N] [--sessions N] [--typists N] [--uploads N]`; without a part, all
 //! but the long ones. Each part prints a table; the machine is named first. `bed` makes the world (it is the suite's),
 //! `fleet` holds many sessions open from one process. Figures belong in `docs/benchmarks.md`, with their command.
 

@@ -16,12 +16,15 @@ pub(crate) struct Options {
     pub(crate) sessions: usize,
     /// Sessions that type five keys a second behind the measured one.
     pub(crate) typists: usize,
+    /// Sessions that upload at full speed beside them.
+    pub(crate) uploads: usize,
 }
 
 impl Options {
     /// Reads the arguments; what cargo adds of its own is passed over.
     pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Self {
-        let mut options = Self { parts: Vec::new(), bytes: 1 << 30, rounds: 20, sessions: 200, typists: 0 };
+        let mut options =
+            Self { parts: Vec::new(), bytes: 1 << 30, rounds: 20, sessions: 200, typists: 0, uploads: 0 };
         let mut arguments = arguments.filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
             let mut number = || -> u64 {
@@ -33,8 +36,11 @@ impl Options {
                 "--rounds" => options.rounds = number() as usize,
                 "--sessions" => options.sessions = number() as usize,
                 "--typists" => options.typists = number() as usize,
+                "--uploads" => options.uploads = number() as usize,
                 part if !part.starts_with('-') => options.parts.push(part.to_owned()),
-                other => panic!("no option {other}: there are --size, --rounds, --sessions, --typists"),
+                other => {
+                    panic!("no option {other}: there are --size, --rounds, --sessions, --typists, --uploads")
+                }
             }
         }
         if options.parts.is_empty() {

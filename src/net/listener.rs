@@ -1,14 +1,18 @@
 //! Accepting connections without ever waiting on a peer, within limits that hold before anybody has logged in.
 //!
-//! Connections that have not logged in are counted, in all and per source network, and a connection over either limit
-//! is closed at once. A connection gives its [`Place`] back when it logs in or ends.
+//! Connections that have not logged in are counted, in all and per source network. Over a source's own limit a
+//! connection is closed at once; when all places are taken, the source that holds the most loses its oldest, so that a
+//! few strangers who say nothing cannot shut the others out. A connection gives its [`Place`] back when it logs in or
+//! ends.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::Shutdown;
 use tokio::net::{TcpListener, TcpStream};
 
 /// How long to pause when the process is out of descriptors.
@@ -40,7 +44,9 @@ pub struct Listener {
 #[derive(Debug, Default)]
 struct Waiting {
     all: usize,
-    by_source: HashMap<IpAddr, usize>,
+    next: u64,
+    /// A handle on each connection, by age.
+    by_source: HashMap<IpAddr, BTreeMap<u64, OwnedFd>>,
 }
 
 /// A connection that was let in to log in.
@@ -59,6 +65,7 @@ pub struct Accepted {
 pub struct Place {
     waiting: Arc<Mutex<Waiting>>,
     source: IpAddr,
+    number: u64,
 }
 
 impl Listener {
@@ -84,7 +91,7 @@ impl Listener {
         loop {
             match self.socket.accept().await {
                 Ok((socket, peer)) => {
-                    if let Some(place) = self.place(peer.ip()) {
+                    if let Some(place) = self.place(&socket, peer.ip()) {
                         return Accepted { socket, peer, place };
                     }
                     metrics::counter!("postern_connections_refused_total").increment(1);
@@ -95,29 +102,59 @@ impl Listener {
         }
     }
 
-    fn place(&self, peer: IpAddr) -> Option<Place> {
+    fn place(&self, socket: impl AsFd, peer: IpAddr) -> Option<Place> {
         let source = network(peer);
+        let handle = socket.as_fd().try_clone_to_owned().ok()?;
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let from_source = waiting.by_source.get(&source).copied().unwrap_or(0);
-        if waiting.all >= self.limits.before_login || from_source >= self.limits.before_login_per_source {
+        let from_source = waiting.by_source.get(&source).map_or(0, BTreeMap::len);
+        if from_source >= self.limits.before_login_per_source {
             return None;
         }
+        if waiting.all >= self.limits.before_login && !waiting.make_room(from_source) {
+            return None;
+        }
+        let number = waiting.next;
+        waiting.next += 1;
         waiting.all += 1;
-        waiting.by_source.insert(source, from_source + 1);
-        Some(Place { waiting: Arc::clone(&self.waiting), source })
+        waiting.by_source.entry(source).or_default().insert(number, handle);
+        Some(Place { waiting: Arc::clone(&self.waiting), source, number })
+    }
+}
+
+impl Waiting {
+    /// Closes the oldest connection of the source that has the most, if that has more than the newcomer's `few`.
+    fn make_room(&mut self, few: usize) -> bool {
+        let most = self.by_source.iter().max_by_key(|(_, places)| places.len());
+        let Some((source, number)) =
+            most.filter(|(_, places)| places.len() > few + 1).and_then(|(source, places)| {
+                let (number, oldest) = places.first_key_value()?;
+                // What it was doing hears the end of its stream.
+                rustix::net::shutdown(oldest, Shutdown::Both).ok();
+                Some((*source, *number))
+            })
+        else {
+            return false;
+        };
+        metrics::counter!("postern_connections_displaced_total").increment(1);
+        self.give_back(source, number);
+        true
+    }
+
+    /// Given back twice when it was displaced, which is once.
+    fn give_back(&mut self, source: IpAddr, number: u64) {
+        let Some(places) = self.by_source.get_mut(&source) else { return };
+        if places.remove(&number).is_some() {
+            self.all = self.all.saturating_sub(1);
+        }
+        if places.is_empty() {
+            self.by_source.remove(&source);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.all = waiting.all.saturating_sub(1);
-        let left = waiting.by_source.get(&self.source).copied().unwrap_or(0).saturating_sub(1);
-        if left == 0 {
-            waiting.by_source.remove(&self.source);
-        } else {
-            waiting.by_source.insert(self.source, left);
-        }
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.source, self.number);
     }
 }
 
@@ -154,5 +191,36 @@ mod tests {
         drop(first.place);
         let _again = TcpStream::connect(address).await.unwrap();
         assert!(tokio::time::timeout(Duration::from_secs(5), listener.accept()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_from_one_place_makes_room_for_a_newcomer_and_not_for_its_own() {
+        let limits = ListenerLimits { before_login: 4, before_login_per_source: 4 };
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let address = listener.address().unwrap();
+        let connect = || async {
+            let far = TcpStream::connect(address).await.unwrap();
+            let (near, _) = listener.socket.accept().await.unwrap();
+            (far, near)
+        };
+        let [crowd, other]: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        let mut silent = Vec::new();
+        for _ in 0..4 {
+            let (far, near) = connect().await;
+            let place = listener.place(&near, crowd).unwrap();
+            silent.push((far, near, place));
+        }
+        let (_far, near) = connect().await;
+        assert!(listener.place(&near, crowd).is_none());
+        let place = listener.place(&near, other).expect("the oldest of the crowd makes room");
+        let (oldest, ..) = &mut silent[0];
+        let mut byte = [0];
+        let end = tokio::io::AsyncReadExt::read(oldest, &mut byte);
+        assert_eq!(tokio::time::timeout(Duration::from_secs(5), end).await.unwrap().unwrap(), 0);
+        drop(silent.remove(0));
+        assert_eq!(listener.waiting.lock().unwrap().all, 4, "a displaced place is not given back twice");
+        drop((silent, place));
+        assert_eq!(listener.waiting.lock().unwrap().all, 0);
+        assert!(listener.waiting.lock().unwrap().by_source.is_empty());
     }
 }

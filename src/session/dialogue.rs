@@ -34,6 +34,9 @@ pub(super) async fn ask<A: Adapter>(
 ) -> Result<(), String> {
     let address = format!("{}@{}", greeted.login, greeted.target);
     let rule = may_ask(gate, greeted, client)?;
+    let Some(_talking) = gate.registry.talk(greeted.who.person()) else {
+        return Err(format!("{}You wait in too many terminals already.\n", missing(&address)));
+    };
     if let Some(open) = open_already(gate, greeted) {
         let text = format!(
             "No grant lets you open {address}.\nYou asked already: {}, open until {:.0}: {}\n",

@@ -13,8 +13,11 @@ use super::ending::Ending;
 use super::gate::Gate;
 use super::permit::Subject;
 use crate::ledger::entry::SessionFacts;
-use crate::model::{EndReason, SessionId};
+use crate::model::{EndReason, PersonId, SessionId};
 use crate::recording::Recorder;
+
+/// Dialogues one person may have open at once.
+const DIALOGUES: usize = 8;
 
 /// The sessions alive on this node. Cloning shares it.
 #[derive(Clone, Default)]
@@ -26,6 +29,8 @@ pub struct Registry {
 struct Shared {
     live: Mutex<BTreeMap<SessionId, LiveSession>>,
     left: Notify,
+    /// How many dialogues each person has open.
+    dialogues: Mutex<BTreeMap<PersonId, usize>>,
 }
 
 /// One live session.
@@ -47,7 +52,25 @@ pub(super) struct Entry {
     session: SessionId,
 }
 
+/// A person's place in the dialogue, given up when dropped.
+pub(super) struct Talking {
+    registry: Registry,
+    person: PersonId,
+}
+
 impl Registry {
+    /// A place in the dialogue for `person`, unless they hold as many already as one may: whoever waits there holds a
+    /// connection without a grant.
+    pub(super) fn talk(&self, person: &PersonId) -> Option<Talking> {
+        let mut dialogues = self.shared.dialogues.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = dialogues.entry(person.clone()).or_default();
+        if *open >= DIALOGUES {
+            return None;
+        }
+        *open += 1;
+        Some(Talking { registry: self.clone(), person: person.clone() })
+    }
+
     /// Adds a session for as long as the returned value lives.
     pub(super) fn enter(&self, session: LiveSession) -> Entry {
         let id = session.facts.session.clone();
@@ -130,5 +153,36 @@ impl Drop for Entry {
         self.registry.live().remove(&self.session);
         metrics::gauge!("postern_sessions_live").decrement(1.0);
         self.registry.shared.left.notify_waiters();
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        let shared = &self.registry.shared;
+        let mut dialogues = shared.dialogues.lock().unwrap_or_else(PoisonError::into_inner);
+        match dialogues.get_mut(&self.person) {
+            Some(open) if *open > 1 => *open -= 1,
+            _ => {
+                dialogues.remove(&self.person);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_person_holds_few_dialogues_and_gives_them_back() {
+        let registry = Registry::default();
+        let [alice, bob] = [PersonId::random().unwrap(), PersonId::random().unwrap()];
+        let mut held: Vec<_> = (0..DIALOGUES).map(|_| registry.talk(&alice).unwrap()).collect();
+        assert!(registry.talk(&alice).is_none());
+        assert!(registry.talk(&bob).is_some(), "another person is not held up");
+        held.pop();
+        assert!(registry.talk(&alice).is_some());
+        held.clear();
+        assert!(registry.shared.dialogues.lock().unwrap().is_empty());
     }
 }

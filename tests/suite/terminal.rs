@@ -18,6 +18,7 @@ pub(crate) struct Terminal {
     child: Child,
     pty: File,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
 }
 
 impl Terminal {
@@ -36,17 +37,17 @@ impl Terminal {
         let child = on_pty.spawn(pts).unwrap();
         keeper::keep(child.id());
         let pty = File::from(OwnedFd::from(pty));
-        let mut reader = pty.try_clone().unwrap();
+        let mut screen = pty.try_clone().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let gathered = Arc::clone(&seen);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
             // Linux answers EIO, not an end of file, when the other side is gone: either is the end.
-            while let Some(count) = reader.read(&mut buffer).ok().filter(|&count| count > 0) {
+            while let Some(count) = screen.read(&mut buffer).ok().filter(|&count| count > 0) {
                 gathered.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Self { child, pty, seen }
+        Self { child, pty, seen, reader }
     }
 
     /// Types.
@@ -58,7 +59,8 @@ impl Terminal {
     pub(crate) fn see(&mut self, wanted: &str) {
         let what = format!("{wanted:?} is on the screen");
         wait::until(wait::LONG, &what, || {
-            let over = self.child.try_wait().unwrap().is_some();
+            // What it said last may still be on its way when it has ended.
+            let over = self.child.try_wait().unwrap().is_some() && self.reader.is_finished();
             let seen = self.seen.lock().unwrap();
             if contains(&seen, wanted.as_bytes()) {
                 return Some(());
