@@ -30,6 +30,8 @@ mod recovery;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
+mod security_keys;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod ssh;
