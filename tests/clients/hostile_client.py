@@ -3,7 +3,6 @@ gate did what it should: refuse, or close that connection, or carry on, but neve
 
 import argparse
 import os
-import socket
 import struct
 import sys
 import time
@@ -11,6 +10,9 @@ import time
 import paramiko
 from paramiko.common import cMSG_CHANNEL_OPEN
 from paramiko.message import Message
+
+import messages
+from messages import LIMIT, raw
 
 parser = argparse.ArgumentParser()
 for name in ("--user", "--key", "--known-hosts", "--attack", "--other-key"):
@@ -20,54 +22,16 @@ options = parser.parse_args()
 
 KEY = paramiko.Ed25519Key.from_private_key_file(options.key)
 OTHER = paramiko.Ed25519Key.from_private_key_file(options.other_key)
-LIMIT = 30
 
 
 def transport():
-    """A connection with keys exchanged and nobody logged in. `heard` gathers the numbers of the messages that arrive,
-    below whatever the library makes of them."""
-    made = paramiko.Transport(socket.create_connection(("127.0.0.1", options.port), timeout=LIMIT))
-    made.heard = []
-    read = made.packetizer.read_message
-
-    def listen():
-        number, arrived = read()
-        made.heard.append(number)
-        return number, arrived
-
-    made.packetizer.read_message = listen
-    made.banner_timeout = made.auth_timeout = LIMIT
-    made.start_client(timeout=LIMIT)
-    return made
+    return messages.transport(options.port)
 
 
 def logged_in():
     made = transport()
     made.auth_publickey(options.user, KEY)
     return made
-
-
-def message(number, *parts):
-    """A message of a number and parts: bytes are strings, ints are uint32, bools are booleans."""
-    built = Message()
-    built.add_byte(bytes([number]))
-    for part in parts:
-        if isinstance(part, bool):
-            built.add_boolean(part)
-        elif isinstance(part, int):
-            built.add_int(part)
-        else:
-            built.add_string(part)
-    return built
-
-
-def raw(made, number, *parts):
-    """Sends a message; false when the gate has hung up."""
-    try:
-        made._send_message(message(number, *parts))
-    except (OSError, EOFError):
-        return False
-    return True
 
 
 def service(made):

@@ -29,7 +29,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 /// Runs one of the Python clients in `tests/clients` with the facts of a session as its arguments.
-fn python(world: &World, script: &str, target: &str, args: &[&str]) -> Said {
+pub(crate) fn python(world: &World, script: &str, target: &str, args: &[&str]) -> Said {
     let mut command = Command::new(program("python3"));
     let client = world.client("alice");
     client.environment(&mut command);

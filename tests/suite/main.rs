@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod adversarial;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
