@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod adversarial;
 #[cfg(test)]
+mod between;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;

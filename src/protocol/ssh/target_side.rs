@@ -63,6 +63,10 @@ impl TargetConnection {
             let SshCredential { key, certificate } = credential;
             match handle.authenticate_openssh_cert(login.as_str(), key, certificate).await {
                 Ok(AuthResult::Success) => Ok(Self { handle, _hold: hold }),
+                // The library says "no" for a connection that broke, too.
+                Ok(AuthResult::Failure { .. }) if handle.is_closed() => {
+                    Err(ConnectError::Wire("the connection broke at the login".to_owned()))
+                }
                 Ok(AuthResult::Failure { .. }) => Err(ConnectError::Refused),
                 Err(error) => Err(failed(error)),
             }
