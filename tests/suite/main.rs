@@ -32,6 +32,8 @@ mod postern;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod rekey;
+#[cfg(test)]
 mod review;
 #[cfg(test)]
 mod security_keys;
