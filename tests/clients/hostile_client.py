@@ -235,6 +235,55 @@ def gets_none_soon(made):
     return LOGGED_IN not in made.heard and CHANNEL_OPENED not in made.heard
 
 
+KEXINIT, KEX_NUMBERS = 20, tuple(range(20, 32))
+
+
+def begin_rekey():
+    """A session that runs, in a key exchange that this client has begun and goes no further with."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command("cat")
+    channel.send(b"before\n")
+    assert channel.recv(100) == b"before\n"
+    made.heard.clear()
+    made.deaf_to = KEX_NUMBERS
+    made._send_kex_init()
+    assert messages.hears(made, (KEXINIT,)) == KEXINIT, "the gate did not take part"
+    return made, channel
+
+
+def hung_up(made, limit):
+    deadline = time.monotonic() + limit
+    while made.is_active():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def data_in_rekey():
+    made, channel = begin_rekey()
+    raw(made, 94, channel.remote_chanid, b"in between\n")
+    assert hung_up(made, 10), "data in the middle of a key exchange was taken"
+
+
+def stalled_rekey():
+    made, _ = begin_rekey()
+    assert hung_up(made, LIMIT), "a key exchange may stand still for ever"
+
+
+def quiet_rekey():
+    """The twin of the one that stalls: nothing is said for longer than that may take, and the session goes on."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command("cat")
+    time.sleep(35)
+    made.renegotiate_keys()
+    channel.send(b"after\n")
+    assert channel.recv(100) == b"after\n"
+    made.close()
+
+
 def environment():
     made, channel = with_channel(
         *((b"env", f"V{index}".encode(), b"x") for index in range(300)),
@@ -292,6 +341,9 @@ attacks = {
     "channel-storm": channel_storm,
     "stray-replies": stray_replies,
     "message-numbers": message_numbers,
+    "data-in-rekey": data_in_rekey,
+    "stalled-rekey": stalled_rekey,
+    "quiet-rekey": quiet_rekey,
     "environment": environment,
     "agent-and-x11": agent_and_x11,
     "unknown-requests": unknown_requests,

@@ -1,7 +1,9 @@
 """A target that does not behave. Listens on loopback until killed.
 
 Modes: `channels` lets a certificate in and then opens channels of its own toward whoever connected, writing what came
-of each to the report; `silent` accepts and says nothing; `endless` sends greeting lines without end.
+of each to the report; `silent` accepts and says nothing; `endless` sends greeting lines without end. The others let a
+certificate in, start a command that says `running`, and begin a key exchange: `stall` says nothing more, `chatter` goes
+on with output in the middle of it, `renew` finishes it and says `renewed`.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import asyncssh
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--port", type=int, required=True)
-parser.add_argument("--mode", choices=["channels", "silent", "endless"], required=True)
+parser.add_argument("--mode", choices=["channels", "silent", "endless", "stall", "chatter", "renew"], required=True)
 parser.add_argument("--host-key", required=True)
 parser.add_argument("--authorized", required=True, help="an authorized_keys file with a cert-authority line")
 parser.add_argument("--report", required=True)
@@ -42,6 +44,25 @@ async def attack(process):
     process.exit(0)
 
 
+async def rekey(process):
+    connection = process.channel.get_connection()
+    process.stdout.write("running\n")
+    await asyncio.sleep(1)
+    connection._send_kexinit()
+    connection._kexinit_sent = True
+    if options.mode == "stall":
+        connection.send_packet = lambda *_args, **_options: None
+    elif options.mode == "chatter":
+        connection._kex_complete = True
+        process.stdout.write("chatter\n")
+        connection._kex_complete = False
+    else:
+        await asyncio.sleep(2)
+        process.stdout.write("renewed\n")
+        process.exit(0)
+    await asyncio.sleep(3600)
+
+
 async def silent(_reader, _writer):
     await asyncio.sleep(3600)
 
@@ -56,13 +77,13 @@ async def endless(_reader, writer):
 
 
 async def main():
-    if options.mode == "channels":
+    if options.mode not in ("silent", "endless"):
         await asyncssh.listen(
             "127.0.0.1",
             options.port,
             server_host_keys=[options.host_key],
             authorized_client_keys=options.authorized,
-            process_factory=attack,
+            process_factory=attack if options.mode == "channels" else rekey,
         )
     else:
         await asyncio.start_server(silent if options.mode == "silent" else endless, "127.0.0.1", options.port)

@@ -67,6 +67,40 @@ fn a_target_that_never_stops_greeting_is_given_up() {
     given_up("endless");
 }
 
+/// D-10: the twin of those below. New keys that the target asks for are exchanged, and the session goes on.
+#[test]
+fn a_target_may_ask_for_new_keys() {
+    let hostile = Hostile::start("renew");
+    let said = hostile.world.client("alice").exec(&hostile.name, "anything");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "running\nrenewed\n"),
+        "{said:?}: {}",
+        hostile.process.log()
+    );
+}
+
+/// D-10: a key exchange that the target begins and does not finish ends the session, whatever the client does.
+#[test]
+fn a_target_that_stalls_a_key_exchange_is_left() {
+    let hostile = Hostile::start("stall");
+    let mut live = hostile.world.client("alice").open(&hostile.name, &["anything"]);
+    live.hear("running");
+    assert_ne!(live.end(wait::LONG).code, 0);
+    assert_eq!(end_reason(&hostile.world.ended(&hostile.name)), "target_stalled");
+}
+
+/// D-10: output between a target's KEXINIT and its NEWKEYS is not taken.
+#[test]
+fn a_target_that_talks_during_a_key_exchange_is_left() {
+    let hostile = Hostile::start("chatter");
+    let mut live = hostile.world.client("alice").open(&hostile.name, &["anything"]);
+    live.hear("running");
+    let said = live.end(wait::LONG);
+    assert!(said.code != 0 && !said.out.contains("chatter"), "{said:?}");
+    assert_eq!(end_reason(&hostile.world.ended(&hostile.name)), "target_left");
+}
+
 fn given_up(mode: &str) {
     let hostile = Hostile::start(mode);
     let said = hostile.world.client("alice").exec(&hostile.name, "anything");

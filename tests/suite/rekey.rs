@@ -1,10 +1,14 @@
-//! New keys in the middle of a session (D-10): under load, refused to be finished, and with things said in between.
+//! New keys in the middle of a session (D-10): under load, never finished, or with things said in between.
+//!
+//! The clients that misuse a key exchange are in `tests/clients/hostile_client.py`; targets that do are tried in
+//! `hostile_target`. Nothing here depends on which side asks first.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
-use crate::postern::{noise, sha256};
+use crate::clients::python;
+use crate::postern::{end_reason, noise, sha256};
 use crate::ssh::ALL;
 use crate::sshd::Sshd;
 use crate::world::World;
@@ -66,4 +70,30 @@ fn new_keys_under_load_lose_nothing() {
     world.ended("rekeying");
     assert_eq!(recorded(world, &session, &[]), want, "what was shown");
     assert_eq!(recorded(world, &session, &["--input"]), want, "what was typed");
+}
+
+/// D-10: a client that talks in the middle of a key exchange, or does not finish one, loses its session for that reason.
+#[test]
+fn a_client_that_misuses_a_key_exchange_is_hung_up_on() {
+    let world = World::shared();
+    let attacks = [
+        ("data-in-rekey", "protocol_violated"),
+        ("stalled-rekey", "client_stalled"),
+        ("quiet-rekey", "client_left"),
+    ];
+    std::thread::scope(|scope| {
+        for (attack, reason) in attacks {
+            scope.spawn(move || {
+                let target = world.target();
+                world.grant("alice", &target, ALL);
+                let other = world.hand("bob").key();
+                let args = ["--attack", attack, "--other-key", &other.to_string_lossy()];
+                let said = python(world, "hostile_client.py", &target, &args);
+                assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");
+                world.ended(&target);
+                let first = world.sessions(&target).into_iter().next().expect("a session");
+                assert_eq!(end_reason(&first), reason, "{attack}");
+            });
+        }
+    });
 }
