@@ -39,7 +39,7 @@ def service(made):
     time.sleep(0.3)
 
 
-LOGGED_IN, CHANNEL_OPENED = 52, 91
+LOGGED_IN, CHANNEL_OPENED, ASKED = 52, 91, 60
 
 
 def gets_no_session(made):
@@ -156,6 +156,22 @@ def with_channel(*requests):
         time.sleep(0.01)
     time.sleep(0.5)
     return made, channel
+
+
+def dialogue_count():
+    """A dialogue in flight (a proven key, a login that nobody granted), answered with four milliard answers, or none."""
+    login, _, target = options.user.partition("@")
+    for parts in (((1 << 32) - 1,), ((1 << 32) - 1, b"x"), (0,), (3, b"x")):
+        made = transport()
+        service(made)
+        user = f"no-such-{login}@{target}".encode()
+        signed(made, user, KEY, made.session_id)
+        made.heard.clear()
+        raw(made, 50, user, b"ssh-connection", b"keyboard-interactive", b"", b"")
+        assert messages.hears(made, (ASKED, 51)) == ASKED, made.heard
+        raw(made, 61, *parts)
+        assert gets_no_session(made), parts
+        made.close()
 
 
 def terminal_modes():
@@ -334,6 +350,7 @@ attacks = {
     "foreign-session": foreign_session,
     "phase-confusion": phase_confusion,
     "principal-switch": principal_switch,
+    "dialogue-count": dialogue_count,
     "terminal-modes": terminal_modes,
     "terminal-sizes": terminal_sizes,
     "window-overflow": window_overflow,

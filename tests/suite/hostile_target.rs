@@ -10,6 +10,7 @@ use std::process::Command;
 
 use crate::clients::program;
 use crate::keeper::Process;
+use crate::malformed::is_well;
 use crate::postern::end_reason;
 use crate::ssh::ALL;
 use crate::sshd;
@@ -65,6 +66,27 @@ fn a_target_that_never_greets_is_given_up() {
 #[test]
 fn a_target_that_never_stops_greeting_is_given_up() {
     given_up("endless");
+}
+
+/// D-12: after the login, every message number and floods of what nobody asked for. The session may end by it, with what
+/// it said so far delivered or not; nothing else happens.
+#[test]
+fn noise_from_a_target_harms_nobody_else() {
+    let hostile = Hostile::start("noise");
+    let canary = hostile.world.target();
+    hostile.world.grant("erin", &canary, ALL);
+    let client = hostile.world.client("alice");
+    let floods = ["windows", "replies", "requests", "channels", "lengths", "statuses"].map(str::to_owned);
+    // Not a disconnect, and no key exchange: those have tests of their own.
+    let numbers = (2..=255).filter(|number| !(20..=49).contains(number)).map(|number| number.to_string());
+    let mut survived = 0;
+    for word in floods.into_iter().chain(numbers) {
+        let said = client.exec(&hostile.name, &word);
+        assert!(said.out.is_empty() || said.out.ends_with("survived\n"), "{word}: {said:?}");
+        survived += usize::from(said.code == 0 && said.out.ends_with("survived\n"));
+    }
+    assert!(survived > 0, "the target has been heard at all: {}", hostile.process.log());
+    is_well(hostile.world, &canary, "the noise");
 }
 
 /// D-10: the twin of those below. New keys that the target asks for are exchanged, and the session goes on.

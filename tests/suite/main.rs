@@ -26,6 +26,8 @@ mod keeper;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod past_flaws;
 #[cfg(test)]
 mod postern;

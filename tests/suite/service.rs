@@ -11,7 +11,7 @@ use crate::wait;
 use crate::world::World;
 
 /// One plain HTTP request to the metrics listener; gives the whole answer.
-fn get(world: &World, path: &str) -> String {
+pub(crate) fn get(world: &World, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", world.metrics_port)).unwrap();
     stream.set_read_timeout(Some(wait::LONG)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
