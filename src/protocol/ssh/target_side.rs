@@ -208,6 +208,14 @@ fn check_certificate(target: &Target, authority: &str, certificate: &Certificate
     if certificate.cert_type() != russh::keys::ssh_key::certificate::CertType::Host {
         return Err(format!("{name} shows a user certificate as its host certificate"));
     }
+    // None is defined for host certificates, and an option that is not known must not be passed over
+    // (PROTOCOL.certkeys).
+    if let Some((option, _)) = certificate.critical_options().iter().next() {
+        let option: String = option.chars().take(80).collect();
+        return Err(format!(
+            "the host certificate of {name} has a critical option, {option:?}, that is not known"
+        ));
+    }
     let names = certificate.valid_principals();
     if names.iter().any(|n| *n == target.endpoint.host || n == name.as_str()) {
         Ok(())
