@@ -20,6 +20,8 @@ mod clients;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod host_certificates;
+#[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
 mod keeper;
