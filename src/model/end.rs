@@ -17,6 +17,8 @@ pub enum EndReason {
     ClientFlooded,
     /// The client closed the connection, or it broke.
     ClientLeft,
+    /// The client began a key exchange and did not finish it.
+    ClientStalled,
     /// The bastion stopped without finishing the session; the sweeper ended it on the next start.
     Crashed,
     /// The disk is too full to go on recording.
@@ -55,6 +57,8 @@ pub enum EndReason {
     TargetRefused,
     /// The target was removed, or everything on it was revoked.
     TargetRevoked,
+    /// The target began a key exchange and did not finish it.
+    TargetStalled,
     /// The target could not be reached.
     TargetUnreachable,
     /// The session reached the longest time a session may last here.
@@ -79,8 +83,10 @@ impl EndReason {
             | Self::TargetKeyChanged
             | Self::TargetLeft
             | Self::TargetRefused
+            | Self::TargetStalled
             | Self::TargetUnreachable => true,
             Self::ClientFlooded
+            | Self::ClientStalled
             | Self::Crashed
             | Self::DiskFull
             | Self::Drained
@@ -106,6 +112,7 @@ impl EndReason {
         match self {
             Self::ClientFlooded => "client_flooded",
             Self::ClientLeft => "client_left",
+            Self::ClientStalled => "client_stalled",
             Self::Crashed => "crashed",
             Self::DiskFull => "disk_full",
             Self::Drained => "drained",
@@ -125,6 +132,7 @@ impl EndReason {
             Self::TargetLeft => "target_left",
             Self::TargetRefused => "target_refused",
             Self::TargetRevoked => "target_revoked",
+            Self::TargetStalled => "target_stalled",
             Self::TargetUnreachable => "target_unreachable",
             Self::TooLong => "too_long",
         }
@@ -136,6 +144,7 @@ impl EndReason {
         match self {
             Self::ClientFlooded => "the client sent faster than the target reads, past the limit",
             Self::ClientLeft => "the client left",
+            Self::ClientStalled => "the client did not finish a key exchange",
             Self::Crashed => "the bastion stopped without finishing this session",
             Self::DiskFull => "the bastion's disk is too full to record",
             Self::Drained => "the bastion is shutting down",
@@ -155,6 +164,7 @@ impl EndReason {
             Self::TargetLeft => "the target closed the connection",
             Self::TargetRefused => "the target did not accept the minted certificate",
             Self::TargetRevoked => "access to the target was revoked",
+            Self::TargetStalled => "the target did not finish a key exchange",
             Self::TargetUnreachable => "the target could not be reached",
             Self::TooLong => "the session reached the longest time allowed",
         }

@@ -4,12 +4,14 @@
 //! session never has to ask that code for anything: `fuse.blow()` resets both connections in the kernel, wherever
 //! their owners are waiting.
 
+mod busy;
 mod dial;
 mod fuse;
 mod listener;
 mod pressure;
 mod stream;
 
+pub use busy::{Busy, WatchedStream};
 pub use dial::{DialError, dial};
 pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};

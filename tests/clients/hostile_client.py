@@ -3,7 +3,6 @@ gate did what it should: refuse, or close that connection, or carry on, but neve
 
 import argparse
 import os
-import socket
 import struct
 import sys
 import time
@@ -11,6 +10,9 @@ import time
 import paramiko
 from paramiko.common import cMSG_CHANNEL_OPEN
 from paramiko.message import Message
+
+import messages
+from messages import LIMIT, raw
 
 parser = argparse.ArgumentParser()
 for name in ("--user", "--key", "--known-hosts", "--attack", "--other-key"):
@@ -20,25 +22,10 @@ options = parser.parse_args()
 
 KEY = paramiko.Ed25519Key.from_private_key_file(options.key)
 OTHER = paramiko.Ed25519Key.from_private_key_file(options.other_key)
-LIMIT = 30
 
 
 def transport():
-    """A connection with keys exchanged and nobody logged in. `heard` gathers the numbers of the messages that arrive,
-    below whatever the library makes of them."""
-    made = paramiko.Transport(socket.create_connection(("127.0.0.1", options.port), timeout=LIMIT))
-    made.heard = []
-    read = made.packetizer.read_message
-
-    def listen():
-        number, arrived = read()
-        made.heard.append(number)
-        return number, arrived
-
-    made.packetizer.read_message = listen
-    made.banner_timeout = made.auth_timeout = LIMIT
-    made.start_client(timeout=LIMIT)
-    return made
+    return messages.transport(options.port)
 
 
 def logged_in():
@@ -47,35 +34,12 @@ def logged_in():
     return made
 
 
-def message(number, *parts):
-    """A message of a number and parts: bytes are strings, ints are uint32, bools are booleans."""
-    built = Message()
-    built.add_byte(bytes([number]))
-    for part in parts:
-        if isinstance(part, bool):
-            built.add_boolean(part)
-        elif isinstance(part, int):
-            built.add_int(part)
-        else:
-            built.add_string(part)
-    return built
-
-
-def raw(made, number, *parts):
-    """Sends a message; false when the gate has hung up."""
-    try:
-        made._send_message(message(number, *parts))
-    except (OSError, EOFError):
-        return False
-    return True
-
-
 def service(made):
     raw(made, 5, b"ssh-userauth")
     time.sleep(0.3)
 
 
-LOGGED_IN, CHANNEL_OPENED = 52, 91
+LOGGED_IN, CHANNEL_OPENED, ASKED = 52, 91, 60
 
 
 def gets_no_session(made):
@@ -194,6 +158,22 @@ def with_channel(*requests):
     return made, channel
 
 
+def dialogue_count():
+    """A dialogue in flight (a proven key, a login that nobody granted), answered with four milliard answers, or none."""
+    login, _, target = options.user.partition("@")
+    for parts in (((1 << 32) - 1,), ((1 << 32) - 1, b"x"), (0,), (3, b"x")):
+        made = transport()
+        service(made)
+        user = f"no-such-{login}@{target}".encode()
+        signed(made, user, KEY, made.session_id)
+        made.heard.clear()
+        raw(made, 50, user, b"ssh-connection", b"keyboard-interactive", b"", b"")
+        assert messages.hears(made, (ASKED, 51)) == ASKED, made.heard
+        raw(made, 61, *parts)
+        assert gets_no_session(made), parts
+        made.close()
+
+
 def terminal_modes():
     for count in (131, 100_000):
         modes = b"".join(bytes([1 + index % 127]) + struct.pack(">I", index) for index in range(count))
@@ -269,6 +249,55 @@ def gets_none_soon(made):
     raw(made, 90, b"session", 7, 1 << 20, 1 << 15)
     time.sleep(0.02)
     return LOGGED_IN not in made.heard and CHANNEL_OPENED not in made.heard
+
+
+KEXINIT, KEX_NUMBERS = 20, tuple(range(20, 32))
+
+
+def begin_rekey():
+    """A session that runs, in a key exchange that this client has begun and goes no further with."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command("cat")
+    channel.send(b"before\n")
+    assert channel.recv(100) == b"before\n"
+    made.heard.clear()
+    made.deaf_to = KEX_NUMBERS
+    made._send_kex_init()
+    assert messages.hears(made, (KEXINIT,)) == KEXINIT, "the gate did not take part"
+    return made, channel
+
+
+def hung_up(made, limit):
+    deadline = time.monotonic() + limit
+    while made.is_active():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def data_in_rekey():
+    made, channel = begin_rekey()
+    raw(made, 94, channel.remote_chanid, b"in between\n")
+    assert hung_up(made, 10), "data in the middle of a key exchange was taken"
+
+
+def stalled_rekey():
+    made, _ = begin_rekey()
+    assert hung_up(made, LIMIT), "a key exchange may stand still for ever"
+
+
+def quiet_rekey():
+    """The twin of the one that stalls: nothing is said for longer than that may take, and the session goes on."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command("cat")
+    time.sleep(35)
+    made.renegotiate_keys()
+    channel.send(b"after\n")
+    assert channel.recv(100) == b"after\n"
+    made.close()
 
 
 def environment():
@@ -350,6 +379,7 @@ attacks = {
     "foreign-session": foreign_session,
     "phase-confusion": phase_confusion,
     "principal-switch": principal_switch,
+    "dialogue-count": dialogue_count,
     "terminal-modes": terminal_modes,
     "terminal-sizes": terminal_sizes,
     "window-overflow": window_overflow,
@@ -357,6 +387,9 @@ attacks = {
     "channel-storm": channel_storm,
     "stray-replies": stray_replies,
     "message-numbers": message_numbers,
+    "data-in-rekey": data_in_rekey,
+    "stalled-rekey": stalled_rekey,
+    "quiet-rekey": quiet_rekey,
     "environment": environment,
     "environment-cap": environment_cap,
     "environment-flood": environment_flood,

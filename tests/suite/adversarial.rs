@@ -275,6 +275,10 @@ fn malformed_openings_are_closed() {
         ("padding longer than the packet", [&[0, 0, 0, 12, 255][..], &[0; 64]].concat()),
         ("a list longer than its packet", wire::framed(&huge_list)),
         ("a list of commas", wire::framed(&[&[20][..], &[7; 16], &[0, 0, 78, 32], &[b','; 20_000]].concat())),
+        (
+            "a list of a million commas",
+            wire::framed(&[&[20][..], &[7; 16], &1_000_000_u32.to_be_bytes(), &[b','; 1_000_000]].concat()),
+        ),
         ("login before keys", wire::framed(&[50, 0, 0, 0, 1, b'a'])),
         ("channel before keys", wire::framed(&[90, 0, 0, 0, 7])),
         ("message 255", wire::framed(&[255; 32])),

@@ -168,6 +168,7 @@ fn hostile_messages_after_the_key_exchange_break_nothing() {
         "foreign-session",
         "phase-confusion",
         "principal-switch",
+        "dialogue-count",
         "terminal-modes",
         "terminal-sizes",
         "window-overflow",

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use crate::clients::program;
 use crate::keeper::Process;
+use crate::malformed::is_well;
 use crate::postern::end_reason;
 use crate::ssh::ALL;
 use crate::sshd;
@@ -65,6 +66,61 @@ fn a_target_that_never_greets_is_given_up() {
 #[test]
 fn a_target_that_never_stops_greeting_is_given_up() {
     given_up("endless");
+}
+
+/// D-12: after the login, every message number and floods of what nobody asked for. The session may end by it, with what
+/// it said so far delivered or not; nothing else happens.
+#[test]
+fn noise_from_a_target_harms_nobody_else() {
+    let hostile = Hostile::start("noise");
+    let canary = hostile.world.target();
+    hostile.world.grant("erin", &canary, ALL);
+    let client = hostile.world.client("alice");
+    let floods = ["windows", "replies", "requests", "channels", "lengths", "statuses"].map(str::to_owned);
+    // Not a disconnect, and no key exchange: those have tests of their own.
+    let numbers = (2..=255).filter(|number| !(20..=49).contains(number)).map(|number| number.to_string());
+    let mut survived = 0;
+    for word in floods.into_iter().chain(numbers) {
+        let said = client.exec(&hostile.name, &word);
+        assert!(said.out.is_empty() || said.out.ends_with("survived\n"), "{word}: {said:?}");
+        survived += usize::from(said.code == 0 && said.out.ends_with("survived\n"));
+    }
+    assert!(survived > 0, "the target has been heard at all: {}", hostile.process.log());
+    is_well(hostile.world, &canary, "the noise");
+}
+
+/// D-10: the twin of those below. New keys that the target asks for are exchanged, and the session goes on.
+#[test]
+fn a_target_may_ask_for_new_keys() {
+    let hostile = Hostile::start("renew");
+    let said = hostile.world.client("alice").exec(&hostile.name, "anything");
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "running\nrenewed\n"),
+        "{said:?}: {}",
+        hostile.process.log()
+    );
+}
+
+/// D-10: a key exchange that the target begins and does not finish ends the session, whatever the client does.
+#[test]
+fn a_target_that_stalls_a_key_exchange_is_left() {
+    let hostile = Hostile::start("stall");
+    let mut live = hostile.world.client("alice").open(&hostile.name, &["anything"]);
+    live.hear("running");
+    assert_ne!(live.end(wait::LONG).code, 0);
+    assert_eq!(end_reason(&hostile.world.ended(&hostile.name)), "target_stalled");
+}
+
+/// D-10: output between a target's KEXINIT and its NEWKEYS is not taken.
+#[test]
+fn a_target_that_talks_during_a_key_exchange_is_left() {
+    let hostile = Hostile::start("chatter");
+    let mut live = hostile.world.client("alice").open(&hostile.name, &["anything"]);
+    live.hear("running");
+    let said = live.end(wait::LONG);
+    assert!(said.code != 0 && !said.out.contains("chatter"), "{said:?}");
+    assert_eq!(end_reason(&hostile.world.ended(&hostile.name)), "target_left");
 }
 
 fn given_up(mode: &str) {

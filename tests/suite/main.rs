@@ -10,6 +10,10 @@ mod adversarial;
 #[cfg(test)]
 mod asking;
 #[cfg(test)]
+mod between;
+#[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
@@ -20,11 +24,15 @@ mod faults;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod host_certificates;
+#[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod malformed;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
@@ -42,7 +50,11 @@ mod recovery;
 #[cfg(test)]
 mod registering;
 #[cfg(test)]
+mod rekey;
+#[cfg(test)]
 mod review;
+#[cfg(test)]
+mod security_keys;
 #[cfg(test)]
 mod separation;
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::login::{self, Answer, Knock, Porch};
 use super::offer;
 use super::target_side::TargetConnection;
 use crate::model::{EndReason, Protocol, TargetName};
-use crate::net::{Fuse, PacedStream, Place, Pressure, QuickStream};
+use crate::net::{Busy, Fuse, PacedStream, Place, Pressure, QuickStream, WatchedStream};
 use crate::session::adapter::{Adapter, Authenticator, ConnectError, Greeted, Page, Parted, Reply, Tap, Way};
 
 /// How long a client has to prove somebody.
@@ -113,7 +113,7 @@ impl SshAdapter {
         let Some(arrival) = self.arrival.take() else { return Err(Parted::Left) };
         let config = self.config(arrival.carried_to.as_ref()).ok_or(Parted::Left)?;
         let (doorbell, porch) = login::pair();
-        let pressure = Pressure::default();
+        let (pressure, writing) = (Pressure::default(), Busy::default());
         let side = ClientSide {
             desk: desk.clone(),
             front: Arc::clone(&self.front),
@@ -121,6 +121,7 @@ impl SshAdapter {
             carried_to: arrival.carried_to,
             doorbell,
             pressure: pressure.clone(),
+            writing: writing.clone(),
             targets: Arc::clone(&self.targets),
             mode: Mode::Login,
             channels: HashMap::new(),
@@ -130,7 +131,7 @@ impl SshAdapter {
         };
         self.porch = Some(porch);
         self.place = arrival.place;
-        let stream = PacedStream::new(arrival.stream, pressure);
+        let stream = WatchedStream::new(PacedStream::new(arrival.stream, pressure), writing);
         let running = server::run_stream(config, stream, side).await.map_err(|_: Hangup| Parted::Left)?;
         self.running = Some(running);
         Ok(())
@@ -163,12 +164,15 @@ impl SshAdapter {
         }
     }
 
-    /// Waits until the connection is over.
-    async fn over(&mut self) {
-        if let Some(running) = &mut self.running {
-            // The library's own error says how the connection broke, which for us is that the client left.
-            running.await.ok();
-            self.running = None;
+    /// Waits until the connection is over; says why, as far as the library knows.
+    async fn over(&mut self) -> EndReason {
+        match &mut self.running {
+            Some(running) => {
+                let ended = running.await;
+                self.running = None;
+                ended.map_or_else(|hangup| hangup.reason(), |()| EndReason::ClientLeft)
+            }
+            None => EndReason::ClientLeft,
         }
     }
 }
@@ -219,10 +223,10 @@ impl Adapter for SshAdapter {
     }
 
     async fn relay(&mut self) -> EndReason {
-        self.over().await;
+        let reason = self.over().await;
         // What the client sent before it left reaches the target, and how its transfers ended is recorded.
         tokio::time::timeout(LAST_WORDS, self.tasks.finish()).await.ok();
-        EndReason::ClientLeft
+        reason
     }
 
     async fn part(&mut self, why: &str) {

@@ -10,15 +10,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::server::{ChannelOpenHandle, Handle, Msg};
-use russh::{Channel, ChannelOpenFailure, ChannelWriteHalf, client};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::inbound::{Inbound, Item, Request};
 use super::observe::Observer;
 use super::output::output;
+use super::pulse;
 use super::target_side::TargetConnection;
 use crate::model::EndReason;
+use crate::net::Busy;
 use crate::recording::event::{Body, Direction};
 use crate::session::adapter::{ConnectError, Over, Tap, Way};
 use crate::session::relay::Position;
@@ -43,6 +45,10 @@ pub(super) struct Opening {
     pub(super) confirmed: Arc<AtomicBool>,
     pub(super) targets: Arc<Targets>,
     pub(super) handle: Handle,
+    /// Marked while the client does not take what is written to it.
+    pub(super) writing: Busy,
+    /// Marked while nobody takes what the target sends, which its loop may be waiting for.
+    pub(super) delivering: Busy,
 }
 
 /// Target connections: the one made at login waits for the first channel, every other is made when it is wanted.
@@ -112,7 +118,7 @@ async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle)
             drop(unused);
             opening.confirmed.store(true, Ordering::Release);
             reply.accept().await;
-            let pumped = pump(opening, target, &client).await;
+            let pumped = pump(opening, &connection, target, &client).await;
             drop(connection);
             // `Over` means that the session was cut, and why is already on record. A client whose channel is closed
             // hangs up before it hears that.
@@ -149,7 +155,12 @@ async fn open(opening: &Opening) -> Result<(TargetConnection, TargetChannel), St
 }
 
 /// Runs both pumps until the channel is over on both sides.
-async fn pump(opening: &Opening, target: TargetChannel, client: &ChannelWriteHalf<Msg>) -> Result<(), Over> {
+async fn pump(
+    opening: &Opening,
+    connection: &TargetConnection,
+    target: TargetChannel,
+    client: &ChannelWriteHalf<Msg>,
+) -> Result<(), Over> {
     let (mut from_target, to_target) = target.split();
     let observer = Mutex::new(Observer::default());
     let output = output(opening, &mut from_target, client, &observer);
@@ -163,6 +174,10 @@ async fn pump(opening: &Opening, target: TargetChannel, client: &ChannelWriteHal
             to_target.close().await.ok();
             tokio::time::timeout(LAST_WORDS, output).await.unwrap_or(Ok(()))?;
         }
+        reason = stalled(opening, connection, to_target.id(), client.id()) => {
+            opening.tap.end(reason);
+            return Err(Over);
+        }
         () = overdue(&opening.inbound) => {
             to_target.close().await.ok();
         }
@@ -170,6 +185,24 @@ async fn pump(opening: &Opening, target: TargetChannel, client: &ChannelWriteHal
     let left = lock(&observer).finish();
     opening.tap.submit(opening.number, left.into_iter().chain([Body::ChannelClosed]).collect())?;
     Ok(())
+}
+
+/// One side has begun a key exchange and does not finish it; says which.
+async fn stalled(
+    opening: &Opening,
+    connection: &TargetConnection,
+    target: ChannelId,
+    client: ChannelId,
+) -> EndReason {
+    let to_client = |piece| async { drop(opening.handle.data(client, piece).await) };
+    let to_target = |piece| connection.take(target, piece);
+    tokio::select! {
+        () = pulse::stopped(to_client, || opening.writing.lately()) => EndReason::ClientStalled,
+        // Both are looked at each time: the mark of either is spent by looking.
+        () = pulse::stopped(to_target, || connection.is_waiting() | opening.delivering.lately()) => {
+            EndReason::TargetStalled
+        }
+    }
 }
 
 /// The client has closed the channel, and the target has neither taken what was sent nor gone for too long.

@@ -16,7 +16,7 @@ use super::channel::{self, Kind, Opening, Targets, Tasks};
 use super::inbound::{Inbound, Request};
 use super::login::{Doorbell, Wanted, wanted};
 use crate::model::{Action, Capability, EndReason, TargetName};
-use crate::net::Pressure;
+use crate::net::{Busy, Pressure};
 use crate::session::adapter::{Authenticated, Authenticator, Tap};
 use crate::wire::ssh::environment::Environment;
 
@@ -35,6 +35,8 @@ pub(super) struct ClientSide {
     pub(super) carried_to: Option<TargetName>,
     pub(super) doorbell: Doorbell,
     pub(super) pressure: Pressure,
+    /// Marked while the client does not take what is written to it.
+    pub(super) writing: Busy,
     pub(super) targets: Arc<Targets>,
     pub(super) mode: Mode,
     pub(super) channels: HashMap<ChannelId, Entry>,
@@ -69,6 +71,30 @@ pub(super) enum Hangup {
     Library(#[from] russh::Error),
     #[error("the client used a channel that was never confirmed, or opened too many")]
     Violated,
+}
+
+impl Hangup {
+    /// Why a session ends that ends like this. A connection that broke is one the client has left.
+    pub(super) const fn reason(&self) -> EndReason {
+        use russh::Error as E;
+        match self {
+            Self::Violated
+            | Self::Library(
+                E::DecryptionError
+                | E::Inconsistent
+                | E::IndexOutOfBounds
+                | E::Kex
+                | E::KexInit
+                | E::NoCommonAlgo { .. }
+                | E::PacketAuth
+                | E::PacketSize(_)
+                | E::Pending
+                | E::SshEncoding(_)
+                | E::StrictKeyExchangeViolation { .. },
+            ) => EndReason::ProtocolViolated,
+            Self::Library(_) => EndReason::ClientLeft,
+        }
+    }
 }
 
 impl ClientSide {
@@ -218,8 +244,17 @@ impl ClientSide {
             is_started: matches!(kind, Kind::Forward { .. }),
         };
         self.channels.insert(channel.id(), entry);
-        let opening =
-            Opening { tap, number, kind, inbound, confirmed, targets: Arc::clone(&self.targets), handle };
+        let opening = Opening {
+            tap,
+            number,
+            kind,
+            inbound,
+            confirmed,
+            targets: Arc::clone(&self.targets),
+            handle,
+            writing: self.writing.clone(),
+            delivering: Busy::default(),
+        };
         self.tasks.spawn(channel::serve(opening, channel, reply));
         Ok(())
     }

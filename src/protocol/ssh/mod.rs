@@ -9,7 +9,7 @@
 //! | `adapter` | implements [`session::Adapter`](crate::session::adapter::Adapter) |
 //! | `client_side`, `callbacks`, `login` | the SSH server the client sees: its state, what the library calls, the login |
 //! | `target_side` | the SSH client that logs in to the target |
-//! | `channel`, `inbound` | one channel: two pumps and the queue between the client's loop and them |
+//! | `channel`, `inbound`, `pulse` | one channel: two pumps, the queue before them, and whether they still turn |
 //! | `carrier` | jump connections |
 //! | `observe` | SFTP and SCP operations out of the bytes |
 //! | `offer` | the algorithms we offer |
@@ -24,6 +24,7 @@ mod login;
 mod observe;
 mod offer;
 mod output;
+mod pulse;
 mod target_side;
 
 pub use adapter::{Arrival, SshAdapter};

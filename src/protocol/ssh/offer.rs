@@ -30,6 +30,8 @@ const WINDOW: u32 = 2 << 20;
 const TARGET_WINDOW: u32 = 512 << 10;
 const PACKET: u32 = 32 << 10;
 const TARGET_BUFFER: usize = 16;
+/// Longer than any session.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 const LOGIN_ATTEMPTS: usize = 12;
 
 /// What a client sees.
@@ -40,7 +42,7 @@ pub(super) fn to_clients() -> server::Config {
         // Keys are not guessed: a pause would only slow clients that offer several.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
-        limits: Limits::default(),
+        limits: limits(),
         window_size: WINDOW,
         maximum_packet_size: PACKET,
         preferred: preferred(&[]),
@@ -56,6 +58,7 @@ pub(super) fn to_clients() -> server::Config {
 pub(super) fn to_targets(certificates: &'static [Algorithm]) -> client::Config {
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Postern")),
+        limits: limits(),
         window_size: TARGET_WINDOW,
         maximum_packet_size: PACKET,
         channel_buffer_size: TARGET_BUFFER,
@@ -63,6 +66,12 @@ pub(super) fn to_targets(certificates: &'static [Algorithm]) -> client::Config {
         nodelay: true,
         ..client::Config::default()
     }
+}
+
+/// New keys after a gigabyte, as by default, but never because of the time alone, as with OpenSSH: whoever has suspended
+/// their client must not be asked for a key exchange that they cannot finish in time.
+const fn limits() -> Limits {
+    Limits { rekey_write_limit: 1 << 30, rekey_read_limit: 1 << 30, rekey_time_limit: NEVER }
 }
 
 fn preferred(host_key_certificates: &'static [Algorithm]) -> Preferred {

@@ -72,7 +72,7 @@ async fn gather(
 ) -> Result<bool, Over> {
     let is_session = matches!(opening.kind, Kind::Session);
     let mut is_closed = false;
-    while let Some(first) = target.wait().await {
+    while let Some(first) = opening.delivering.except(target.wait()).await {
         let mut batch = vec![first];
         let mut bytes = batch.iter().map(size).sum::<usize>();
         loop {

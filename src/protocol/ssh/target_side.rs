@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use russh::client::{self, AuthResult, Msg, Session};
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId};
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 
 use super::offer;
 use crate::model::{Clock, Endpoint, HostTrust, Login, Target};
-use crate::net::{Hold, QuickStream};
+use crate::net::{Busy, Hold, QuickStream, WatchedStream};
 use crate::session::adapter::{ConnectError, SshCredential, Way};
 
 /// How long the whole opening may take once the target has been dialled.
@@ -25,6 +26,8 @@ const HOST_CERTIFICATES: &[Algorithm] = &[Algorithm::Ed25519];
 /// A login on the target, good for one channel.
 pub(super) struct TargetConnection {
     handle: client::Handle<TargetSide>,
+    /// Marked while the target does not take what is written to it.
+    writing: Busy,
     /// The session's hold on the socket; a probe has no session.
     _hold: Option<Hold>,
 }
@@ -47,6 +50,8 @@ impl TargetConnection {
         credential: SshCredential,
     ) -> Result<Self, ConnectError> {
         let stream = QuickStream::new(socket).map_err(|error| ConnectError::Wire(error.to_string()))?;
+        let writing = Busy::default();
+        let stream = WatchedStream::new(stream, writing.clone());
         let complaint = Complaint::default();
         let side = TargetSide { judge: Judge::Pinned(target.clone()), complaint: complaint.clone() };
         let certificates = match target.trust {
@@ -62,7 +67,11 @@ impl TargetConnection {
             let mut handle = client::connect_stream(config, stream, side).await.map_err(&failed)?;
             let SshCredential { key, certificate } = credential;
             match handle.authenticate_openssh_cert(login.as_str(), key, certificate).await {
-                Ok(AuthResult::Success) => Ok(Self { handle, _hold: hold }),
+                Ok(AuthResult::Success) => Ok(Self { handle, writing, _hold: hold }),
+                // The library says "no" for a connection that broke, too.
+                Ok(AuthResult::Failure { .. }) if handle.is_closed() => {
+                    Err(ConnectError::Wire("the connection broke at the login".to_owned()))
+                }
                 Ok(AuthResult::Failure { .. }) => Err(ConnectError::Refused),
                 Err(error) => Err(failed(error)),
             }
@@ -75,6 +84,16 @@ impl TargetConnection {
     /// Whether the target has not hung up.
     pub(super) fn is_open(&self) -> bool {
         !self.handle.is_closed()
+    }
+
+    /// Whether the target has kept a write waiting since this was last asked.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.writing.lately()
+    }
+
+    /// Hands the library something to send, and says nothing when the connection is gone.
+    pub(super) async fn take(&self, channel: ChannelId, piece: Bytes) {
+        self.handle.data(channel, piece).await.ok();
     }
 
     /// Opens a session channel.
@@ -188,6 +207,14 @@ fn check_certificate(target: &Target, authority: &str, certificate: &Certificate
         .map_err(|error| format!("the host certificate of {name} is not valid: {error}"))?;
     if certificate.cert_type() != russh::keys::ssh_key::certificate::CertType::Host {
         return Err(format!("{name} shows a user certificate as its host certificate"));
+    }
+    // None is defined for host certificates, and an option that is not known must not be passed over
+    // (PROTOCOL.certkeys).
+    if let Some((option, _)) = certificate.critical_options().iter().next() {
+        let option: String = option.chars().take(80).collect();
+        return Err(format!(
+            "the host certificate of {name} has a critical option, {option:?}, that is not known"
+        ));
     }
     let names = certificate.valid_principals();
     if names.iter().any(|n| *n == target.endpoint.host || n == name.as_str()) {
