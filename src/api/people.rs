@@ -184,6 +184,8 @@ pub(super) async fn disable(call: Call) -> Result<Reply, ApiError> {
 
 pub(super) async fn enable(call: Call) -> Result<Reply, ApiError> {
     let person = find::person(&call, call.param("person"))?;
+    // Whatever became of the call that disabled them: what they held then stays dead.
+    call.gate.tokens.take_back_all(&person);
     call.submit(Command::EnablePerson { person: person.clone() }).await?;
     show(&call, &person)
 }

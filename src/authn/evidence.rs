@@ -10,6 +10,8 @@ use super::ssh_certificate::CertificateFault;
 use super::ssh_key::KeyFault;
 use super::sshsig::SignatureFault;
 use super::tokens::TokenFault;
+use russh::keys::ssh_key::Fingerprint;
+
 use crate::model::{Identity, PersonId, PersonName, PrincipalKind, Proof, Role, Timestamp};
 
 /// Somebody who proved an identity that is linked to an enabled person.
@@ -30,6 +32,8 @@ pub struct Certified {
     pub until: Timestamp,
     /// Its serial number.
     pub serial: u64,
+    /// The key that signed it: a CA whose key was replaced vouches for nothing it signed before.
+    pub(super) signer: Fingerprint,
 }
 
 impl Authenticated {

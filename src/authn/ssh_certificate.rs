@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use russh::keys::ssh_key::Fingerprint;
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
@@ -127,7 +128,7 @@ impl Authorities {
     /// Whether a certificate that was accepted once would be now, as far as what was taken back since goes.
     pub(super) fn still_trusts(&self, identity: &Identity, certified: Certified) -> bool {
         let Some(name) = identity.issuer.strip_prefix(ISSUER) else { return false };
-        self.by_fingerprint.values().any(|ca| {
+        self.by_fingerprint.get(&certified.signer.to_string()).is_some_and(|ca| {
             ca.name == name
                 && !ca.revoked
                 && !ca.revoked_serials.contains(&certified.serial)
@@ -241,6 +242,7 @@ pub(super) struct Checked {
     any_of: BTreeSet<String>,
     until: Timestamp,
     serial: u64,
+    signer: Fingerprint,
 }
 
 impl Checked {
@@ -249,7 +251,7 @@ impl Checked {
     }
 
     pub(super) const fn certified(&self) -> Certified {
-        Certified { until: self.until, serial: self.serial }
+        Certified { until: self.until, serial: self.serial, signer: self.signer }
     }
 
     /// Whether the certificate speaks of this person.
@@ -298,6 +300,7 @@ pub(super) fn check(
         any_of: ca.principals.clone(),
         until,
         serial: cert.serial(),
+        signer: cert.signature_key().fingerprint(HashAlg::Sha256),
     })
 }
 

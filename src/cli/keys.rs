@@ -100,7 +100,8 @@ fn prepare(directory: &Path, key: Rotated, run: &Invocation) -> Result<(), CliEr
 }
 
 fn rotate(directory: &Path, key: Rotated, run: &Invocation) -> Result<(), CliError> {
-    let old = rotation::rotate(directory, key).map_err(CliError::failed)?;
+    let sealing = SealingKey::find(directory, None).map_err(CliError::failed)?;
+    let old = rotation::rotate(directory, &sealing, key).map_err(CliError::failed)?;
     let now = rotation::halves(directory, key).map_err(CliError::failed)?.now;
     if run.json {
         out::json(&json!({ "key": key.name(), "now": now, "old": old }));

@@ -171,15 +171,15 @@ impl Keystore {
     /// See [`KeystoreError`].
     pub fn open(directory: &Path, sealing: &SealingKey) -> Result<Self, KeystoreError> {
         let keys = directory.join(KEYS);
-        let signer = SigningKey::from_seed(&read_seed(&keys, sealing, NODE)?)
+        let signer = SigningKey::from_seed(&read_seed(&keys, sealing, NODE, "")?)
             .map_err(|_| KeystoreError::Damaged { path: sealed_path(&keys, NODE) })?;
-        let ssh = |name, comment| ssh_key(&read_seed(&keys, sealing, name)?, comment);
+        let ssh = |name, comment| ssh_key(&read_seed(&keys, sealing, name, "")?, comment);
         Ok(Self {
             user_ca: ssh(USER_CA, "postern-user-ca")?,
             host_ca: ssh(HOST_CA, "postern-host-ca")?,
             ssh_host_key: ssh(SSH_HOST_KEY, "postern")?,
             signer: Arc::new(signer),
-            api_tls: read_tls(&keys, sealing)?,
+            api_tls: read_tls(&keys, sealing, "")?,
         })
     }
 
@@ -248,19 +248,24 @@ pub(super) fn write_seed(
     write_new(&keys.join(format!("{file}.pub")), format!("{public}\n").as_bytes(), READABLE)
 }
 
-fn read_seed(
+/// Opens a key; `which` as in [`write_seed`].
+pub(super) fn read_seed(
     keys: &Path,
     sealing: &SealingKey,
     name: &str,
+    which: &str,
 ) -> Result<Secret<[u8; SEED_BYTES]>, KeystoreError> {
-    let path = sealed_path(keys, name);
+    let path = sealed_path(keys, &format!("{name}{which}"));
     let secret = sealing.open(name, &read_private(&path)?, &path)?;
     <[u8; SEED_BYTES]>::try_from(secret.as_slice())
         .map(Secret::new)
         .map_err(|_| KeystoreError::Damaged { path })
 }
 
-fn ssh_key(seed: &Secret<[u8; SEED_BYTES]>, comment: &str) -> Result<Arc<PrivateKey>, KeystoreError> {
+pub(super) fn ssh_key(
+    seed: &Secret<[u8; SEED_BYTES]>,
+    comment: &str,
+) -> Result<Arc<PrivateKey>, KeystoreError> {
     let pair = KeypairData::Ed25519(Ed25519Keypair::from_seed(seed.expose()));
     Ok(Arc::new(PrivateKey::new(pair, comment)?))
 }
@@ -289,11 +294,12 @@ pub(super) fn write_tls(
     write_new(&keys.join(format!("{file}.pem")), certificate.pem().as_bytes(), READABLE)
 }
 
-fn read_tls(keys: &Path, sealing: &SealingKey) -> Result<ApiTls, KeystoreError> {
-    let path = sealed_path(keys, API_TLS);
+/// Opens the API's key; `which` as in [`write_seed`].
+pub(super) fn read_tls(keys: &Path, sealing: &SealingKey, which: &str) -> Result<ApiTls, KeystoreError> {
+    let path = sealed_path(keys, &format!("{API_TLS}{which}"));
     let secret = sealing.open(API_TLS, &read_private(&path)?, &path)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(secret.to_vec()));
-    let path = keys.join(format!("{API_TLS}.pem"));
+    let path = keys.join(format!("{API_TLS}{which}.pem"));
     let text = std::fs::read(&path).map_err(|source| KeystoreError::Io {
         doing: "read",
         path: path.clone(),

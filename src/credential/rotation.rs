@@ -13,8 +13,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::keystore::{
-    API_TLS, HOST_CA, KEYS, KeystoreError, OWNER_ONLY, SSH_HOST_KEY, USER_CA, fingerprint, sync_directory,
-    write_seed, write_tls,
+    API_TLS, HOST_CA, KEYS, KeystoreError, OWNER_ONLY, SSH_HOST_KEY, USER_CA, fingerprint, read_seed,
+    read_tls, ssh_key, sync_directory, write_seed, write_tls,
 };
 use super::sealing::{SealingKey, read_private, write_new};
 use crate::model::Clock;
@@ -93,6 +93,15 @@ pub fn prepare(
     clock: &Clock,
 ) -> Result<Halves, KeystoreError> {
     let keys = directory.join(KEYS);
+    let (sealed, public) = (sealed_path(&keys, key, NEXT), public_path(&keys, key, NEXT));
+    if sealed.exists() && !public.exists() {
+        // A preparation that was cut short: the public half is written last, so nobody knows of this one.
+        std::fs::remove_file(&sealed).map_err(|source| KeystoreError::Io {
+            doing: "replace",
+            path: sealed.clone(),
+            source,
+        })?;
+    }
     match key {
         Rotated::ApiTls => write_tls(&keys, sealing, NEXT, server_names, clock)?,
         Rotated::HostCa | Rotated::SshHostKey | Rotated::UserCa => {
@@ -106,10 +115,23 @@ pub fn prepare(
 /// Puts the prepared successor in a key's place. The old one is gone; its public half is given back.
 ///
 /// # Errors
-/// [`KeystoreError::NothingPrepared`].
-pub fn rotate(directory: &Path, key: Rotated) -> Result<String, KeystoreError> {
+/// [`KeystoreError::NothingPrepared`], or when the successor does not open and match its public half: then nothing is
+/// changed.
+pub fn rotate(directory: &Path, sealing: &SealingKey, key: Rotated) -> Result<String, KeystoreError> {
     let keys = directory.join(KEYS);
-    let old = halves(directory, key)?.now;
+    let Halves { now: old, next } = halves(directory, key)?;
+    if sealed_path(&keys, key, NEXT).exists() {
+        let found = match key {
+            Rotated::ApiTls => read_tls(&keys, sealing, NEXT)?.fingerprint(),
+            Rotated::HostCa | Rotated::SshHostKey | Rotated::UserCa => {
+                let seed = read_seed(&keys, sealing, key.name(), NEXT)?;
+                ssh_key(&seed, &format!("postern-{}", key.name()))?.public_key().to_openssh()?
+            }
+        };
+        if next != Some(found) {
+            return Err(KeystoreError::NothingPrepared { name: key.name() });
+        }
+    }
     let files = [
         (sealed_path(&keys, key, NEXT), sealed_path(&keys, key, "")),
         (public_path(&keys, key, NEXT), public_path(&keys, key, "")),
@@ -221,7 +243,10 @@ mod tests {
         let (place, sealing) = made();
         for (at, key) in Rotated::ALL.into_iter().enumerate() {
             let before = public(place.path(), &sealing);
-            assert!(matches!(rotate(place.path(), key), Err(KeystoreError::NothingPrepared { .. })));
+            assert!(matches!(
+                rotate(place.path(), &sealing, key),
+                Err(KeystoreError::NothingPrepared { .. })
+            ));
             let names = ["localhost".to_owned()];
             let halves = prepare(place.path(), &sealing, key, &names, &Clock::system()).unwrap();
             assert_eq!(public(place.path(), &sealing), before, "prepared is not in force");
@@ -231,7 +256,7 @@ mod tests {
                 matches!(again, Err(KeystoreError::Exists { .. })),
                 "a second would replace the first unseen"
             );
-            assert_eq!(bare(&rotate(place.path(), key).unwrap()), before[at]);
+            assert_eq!(bare(&rotate(place.path(), &sealing, key).unwrap()), before[at]);
             let after = public(place.path(), &sealing);
             assert_eq!(Some(after[at].clone()), halves.next.as_deref().map(bare));
             let same = |other: usize| other == at || after[other] == before[other];
@@ -246,8 +271,25 @@ mod tests {
         let keys = place.path().join(KEYS);
         std::fs::rename(sealed_path(&keys, Rotated::UserCa, NEXT), sealed_path(&keys, Rotated::UserCa, ""))
             .unwrap();
-        rotate(place.path(), Rotated::UserCa).unwrap();
+        rotate(place.path(), &sealing, Rotated::UserCa).unwrap();
         assert_eq!(Some(public(place.path(), &sealing)[0].clone()), halves.next.as_deref().map(bare));
+    }
+
+    #[test]
+    fn a_successor_that_is_not_whole_never_takes_the_place_of_a_good_key() {
+        let (place, sealing) = made();
+        let before = public(place.path(), &sealing);
+        let keys = place.path().join(KEYS);
+        let prepared = || prepare(place.path(), &sealing, Rotated::UserCa, &[], &Clock::system());
+        prepared().unwrap();
+        let (sealed, public_half) =
+            (sealed_path(&keys, Rotated::UserCa, NEXT), keys.join("user-ca.next.pub"));
+        std::fs::remove_file(&public_half).unwrap();
+        assert!(rotate(place.path(), &sealing, Rotated::UserCa).is_err(), "nobody can have been told of it");
+        prepared().unwrap();
+        std::fs::write(&sealed, &read_private(&sealed).unwrap()[..40]).unwrap();
+        assert!(rotate(place.path(), &sealing, Rotated::UserCa).is_err(), "cut short");
+        assert_eq!(public(place.path(), &sealing), before);
     }
 
     #[test]
@@ -263,7 +305,7 @@ mod tests {
         assert_eq!(reseal(place.path(), &old, &new).unwrap(), 5);
         assert_eq!(public(place.path(), &new), before);
         assert!(Keystore::open(place.path(), &old).is_err());
-        rotate(place.path(), Rotated::HostCa).unwrap();
+        rotate(place.path(), &new, Rotated::HostCa).unwrap();
         assert_ne!(public(place.path(), &new), before, "the successor was sealed anew with the others");
         let stranger = SealingKey::random().unwrap();
         let wrong = reseal(place.path(), &stranger, &old);

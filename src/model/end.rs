@@ -70,7 +70,11 @@ impl EndReason {
     /// spoken with, and one that left is not there.
     #[must_use]
     pub const fn is_told(self) -> bool {
-        !self.is_departure() && !matches!(self, Self::ClientFlooded | Self::Crashed | Self::ProtocolViolated)
+        !self.is_departure()
+            && !matches!(
+                self,
+                Self::ClientFlooded | Self::ClientStalled | Self::Crashed | Self::ProtocolViolated
+            )
     }
 
     /// Whether the session merely came to its end, with nobody's right to go on taken away: whoever shares a

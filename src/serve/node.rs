@@ -111,7 +111,10 @@ pub struct Node {
     config: Config,
     gate: Arc<Gate>,
     addresses: Addresses,
-    stop: watch::Sender<bool>,
+    /// No new sessions.
+    stop_sessions: watch::Sender<bool>,
+    /// No API and no metrics: when no session is left, for until then they may have to be revoked.
+    stop_services: watch::Sender<bool>,
     sessions: JoinSet<()>,
     services: JoinSet<()>,
 }
@@ -147,7 +150,8 @@ impl Node {
             metrics: metrics.address()?,
             control: control_path,
         };
-        let (stop, stopped) = watch::channel(false);
+        let (stop_sessions, no_sessions) = watch::channel(false);
+        let (stop_services, no_services) = watch::channel(false);
         let (carry, carried) = mpsc::channel(CARRIED);
         let front = NodeFront {
             host_key: Arc::clone(keys.ssh_host_key()),
@@ -165,23 +169,32 @@ impl Node {
             ssh,
             carried,
             connections,
-            stopped.clone(),
+            no_sessions,
         ));
         let router = api::router(context(&config, &keys, &gate, Some(&addresses))?);
         let tls = TlsAcceptor::from(Arc::new(tls(&keys)?));
         let mut services = JoinSet::new();
-        services.spawn(listeners::https(https, tls, router.clone(), stopped.clone()));
-        services.spawn(listeners::control(control, router, stopped.clone()));
+        services.spawn(listeners::https(https, tls, router.clone(), no_services.clone()));
+        services.spawn(listeners::control(control, router, no_services.clone()));
         let well = Arc::clone(&gate);
         let is_well = Arc::new(move || {
             well.store.changes().age() < well.limits().lease
                 && well.journal.room().suffices()
                 && well.journal.failure().is_none()
         });
-        services.spawn(listeners::metrics(metrics, prometheus, is_well, stopped));
+        services.spawn(listeners::metrics(metrics, prometheus, is_well, no_services));
         services.spawn(fence(Arc::clone(&gate)));
         services.spawn(pin(Arc::clone(&gate)));
-        Ok(Self { directory: directory.to_owned(), config, gate, addresses, stop, sessions, services })
+        Ok(Self {
+            directory: directory.to_owned(),
+            config,
+            gate,
+            addresses,
+            stop_sessions,
+            stop_services,
+            sessions,
+            services,
+        })
     }
 
     /// Where it listens.
@@ -201,7 +214,8 @@ impl Node {
     /// for a restart; the ledger notes a configuration only when all of it is in force.
     ///
     /// # Errors
-    /// When the policies or the configuration cannot be used; then nothing was replaced.
+    /// When the policies or the configuration cannot be used; then nothing was replaced. When the ledger cannot note
+    /// the configuration; then it was replaced.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ServeError> {
         let config = Config::load(&self.directory)?;
         let authorities = authorities(&config)?;
@@ -214,22 +228,25 @@ impl Node {
         }
         gate.authenticator.replace_authorities(authorities);
         *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
+        // Also when neither policy nor file is new to the ledger, and when that cannot be written: a certificate may have
+        // been taken back.
+        gate.registry.ask_all(gate);
         let waiting = self.config.waits_for_restart(&config);
         if waiting.is_empty() {
             note_configuration(&self.directory, &gate.store).await?;
         }
-        // Also when neither policy nor file is new to the ledger: a certificate may have been taken back.
-        gate.registry.ask_all(gate);
         Ok(waiting)
     }
 
-    /// Stops: no new connections, time for live sessions, then they are ended and closed.
+    /// Stops: no new connections, time for live sessions, in which they can still be revoked, then they are ended and
+    /// closed.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        self.stop_sessions.send_replace(true);
         if !self.gate.registry.drained(self.config.limits.drain).await {
             self.gate.registry.end_all(EndReason::Drained);
             self.gate.registry.drained(CLOSING).await;
         }
+        self.stop_services.send_replace(true);
         self.sessions.shutdown().await;
         self.services.shutdown().await;
     }

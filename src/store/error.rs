@@ -103,6 +103,9 @@ impl From<CanonicalError> for StoreError {
 /// What a database can do wrong, whichever it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
+    /// Another program held the database's lock for too long. Nothing was written.
+    #[error("another program holds the ledger's database: end it, or make it read a copy")]
+    Busy,
     /// The file is not a database, or is damaged.
     #[error("the ledger's database is damaged ({0}): restore it from a backup")]
     Damaged(String),

@@ -4,7 +4,7 @@
 //! Questions about the past are in `history.rs`. Read next: `writer.rs`.
 
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,15 +15,13 @@ use super::check::{self, Checked};
 use super::directory::Directory;
 use super::error::{StoreError, SubmitError};
 use super::sqlite::Sqlite;
-use super::writer::{Job, Outcome, Writer};
+use super::writer::{Job, Jobs, NotTaken, Outcome, Writer, queue};
 use crate::access::{Command, State};
 use crate::ledger::VerifierKey;
 use crate::ledger::entry::{Actor, Entry};
 use crate::model::{Clock, Signer};
 use crate::thread::{Urgency, spawn};
 
-/// Commands that may wait for the writer.
-const QUEUE: usize = 16_384;
 /// How long a caller pauses before trying again when the queue is full.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -34,7 +32,7 @@ pub struct Store {
 }
 
 struct Inner {
-    jobs: SyncSender<Job>,
+    jobs: Jobs,
     threads: Vec<JoinHandle<()>>,
     state: Arc<RwLock<State>>,
     changes: Changes,
@@ -108,7 +106,7 @@ impl Store {
             healthy: true,
             stopped: None,
         };
-        let (jobs, queue) = sync_channel(QUEUE);
+        let (jobs, queue) = queue();
         let thread = spawn("ledger-writer", Urgency::Cut, move || writer.run(&queue)).map_err(failed)?;
         let threads = vec![thread, feed];
         let reader = Mutex::new(reader);
@@ -135,10 +133,10 @@ impl Store {
         let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
         let mut job = Job { by, command, answer };
         loop {
-            match self.inner.jobs.try_send(job) {
+            match self.inner.jobs.offer(job) {
                 Ok(()) => break,
-                Err(TrySendError::Full(back)) => job = back,
-                Err(TrySendError::Disconnected(_)) => return Err(gone()),
+                Err(NotTaken::Full(back)) => job = *back,
+                Err(NotTaken::Gone) => return Err(gone()),
             }
             tokio::time::sleep(PAUSE).await;
         }
@@ -152,7 +150,15 @@ impl Store {
     pub fn submit_blocking(&self, by: Actor, command: Command) -> Result<Vec<Arc<Entry>>, SubmitError> {
         let (answer, outcome) = sync_channel(1);
         let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
-        self.inner.jobs.send(Job { by, command, answer }).map_err(|_| gone())?;
+        let mut job = Job { by, command, answer };
+        loop {
+            match self.inner.jobs.offer(job) {
+                Ok(()) => break,
+                Err(NotTaken::Full(back)) => job = *back,
+                Err(NotTaken::Gone) => return Err(gone()),
+            }
+            std::thread::sleep(PAUSE);
+        }
         outcome.recv().unwrap_or_else(|_| Err(gone()))
     }
 
@@ -204,7 +210,7 @@ impl Store {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A sender nobody listens to takes the place of ours, so that the writer sees its last one go.
-        drop(std::mem::replace(&mut self.jobs, sync_channel(0).0));
+        drop(std::mem::replace(&mut self.jobs, queue().0));
         for thread in self.threads.drain(..) {
             // The last clone may be dropped by a watcher or an answer, on one of these very threads.
             let is_here = thread.thread().id() == std::thread::current().id();

@@ -5,8 +5,7 @@
 //! it is durable. When a commit fails, nothing of it happened: the draft is thrown away and everybody in it is told.
 //! Read next: `changes.rs`.
 
-use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,8 +25,53 @@ const BEAT: Duration = Duration::from_millis(200);
 const BEHIND: Duration = Duration::from_secs(60);
 /// Most commands in one transaction: a revocation waits for at most one that has begun.
 const GROUP: usize = 128;
-/// Most commands taken from the queue and not yet decided.
+/// Most commands that wait, beside those that take a right away.
 const BACKLOG: usize = 16_384;
+
+/// The way to the writer. What takes a right away has a queue of its own, however long the other is.
+#[derive(Clone)]
+pub(super) struct Jobs {
+    urgent: Sender<Job>,
+    others: SyncSender<Option<Job>>,
+}
+
+/// The writer's end of [`Jobs`].
+pub(super) struct Queue {
+    urgent: Receiver<Job>,
+    /// `None` only wakes the writer.
+    others: Receiver<Option<Job>>,
+}
+
+/// A way for commands, and where they arrive.
+pub(super) fn queue() -> (Jobs, Queue) {
+    let (urgent, urgent_jobs) = channel();
+    let (others, other_jobs) = sync_channel(BACKLOG);
+    (Jobs { urgent, others }, Queue { urgent: urgent_jobs, others: other_jobs })
+}
+
+/// Why a command was not taken.
+pub(super) enum NotTaken {
+    /// There is no writer any more.
+    Gone,
+    /// Its queue is full; here is the command.
+    Full(Box<Job>),
+}
+
+impl Jobs {
+    /// Hands a command over without waiting.
+    pub(super) fn offer(&self, job: Job) -> Result<(), NotTaken> {
+        if job.command.takes_away() {
+            self.urgent.send(job).map_err(|_| NotTaken::Gone)?;
+            // A full queue means that the writer is awake.
+            self.others.try_send(None).ok();
+            return Ok(());
+        }
+        self.others.try_send(Some(job)).map_err(|error| match error {
+            TrySendError::Full(Some(job)) => NotTaken::Full(Box::new(job)),
+            TrySendError::Full(None) | TrySendError::Disconnected(_) => NotTaken::Gone,
+        })
+    }
+}
 
 /// A command, and how to answer it.
 pub(super) struct Job {
@@ -65,32 +109,29 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Waiting {
     urgent: Vec<Job>,
-    others: VecDeque<Job>,
+    others: Vec<Job>,
 }
 
 impl Waiting {
     /// Takes what has come; waits for a beat when there is nothing to do. Says whether there is anybody left to serve.
-    fn fill(&mut self, jobs: &Receiver<Job>) -> bool {
+    fn fill(&mut self, queue: &Queue) -> bool {
         if self.others.is_empty() {
-            match jobs.recv_timeout(BEAT) {
-                Ok(job) => self.add(job),
+            match queue.others.recv_timeout(BEAT) {
+                Ok(job) => self.others.extend(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
-        let room = BACKLOG.saturating_sub(self.others.len());
-        jobs.try_iter().take(room).for_each(|job| self.add(job));
+        self.urgent.extend(queue.urgent.try_iter());
+        let room = GROUP.saturating_sub(self.others.len());
+        self.others.extend(queue.others.try_iter().take(room).flatten());
         true
-    }
-
-    fn add(&mut self, job: Job) {
-        if job.command.takes_away() { self.urgent.push(job) } else { self.others.push_back(job) }
     }
 
     /// What is decided next.
     fn next(&mut self) -> Vec<Job> {
         if self.urgent.is_empty() {
-            self.others.drain(..self.others.len().min(GROUP)).collect()
+            std::mem::take(&mut self.others)
         } else {
             std::mem::take(&mut self.urgent)
         }
@@ -108,9 +149,9 @@ struct Group {
 
 impl Writer {
     /// Works until every sender of jobs is gone.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, queue: &Queue) {
         let mut waiting = Waiting::default();
-        while waiting.fill(jobs) {
+        while waiting.fill(queue) {
             let group = waiting.next();
             self.group(group);
             if !self.healthy && self.stopped.is_none() {
@@ -248,9 +289,12 @@ impl Writer {
     }
 
     fn stop_unless_it_may_recover(&mut self, error: &StoreError) {
-        // A full disk refuses before anything is written, and a key may work again. After any other failure what is
-        // on disk is unknown until it is checked at the next start.
-        let may_recover = matches!(error, StoreError::Backend(BackendError::Full) | StoreError::Sign(_));
+        // A full disk and another's lock refuse before anything is written, and a key may work again. After any other
+        // failure what is on disk is unknown until it is checked at the next start.
+        let may_recover = matches!(
+            error,
+            StoreError::Backend(BackendError::Busy | BackendError::Full) | StoreError::Sign(_)
+        );
         if !may_recover {
             self.stopped = Some(StoreError::Stopped(error.to_string()));
         }

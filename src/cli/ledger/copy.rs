@@ -2,16 +2,17 @@
 //!
 //! The directory gets `entries.jsonl` (the canonical bytes, one entry a line), the static files of C2SP `tlog-tiles`,
 //! and the signed checkpoint last: whoever reads it finds everything its checkpoint speaks of. What is written was
-//! recomputed on the way; a ledger that does not hold gets no checkpoint.
+//! recomputed on the way; a ledger that does not hold gets no checkpoint. A copy that is there already is evidence: it
+//! is added to, and a ledger that does not go on from it changes none of its files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::audit::Step;
-use crate::ledger::TreeHash;
 use crate::ledger::tiles::{TILE_WIDTH, Tile, entry_bundle, hash_tile, tiles_between};
+use crate::ledger::{Frontier, TreeHash};
 
 const ENTRIES: &str = "entries.jsonl";
 const CHECKPOINT: &str = "checkpoint";
@@ -19,12 +20,15 @@ const CHECKPOINT: &str = "checkpoint";
 /// A copy being written.
 pub(super) struct Copy {
     directory: PathBuf,
-    lines: BufWriter<File>,
+    lines: BufWriter<tempfile::NamedTempFile>,
     /// Complete hashes by tile level.
     hashes: BTreeMap<u8, Vec<TreeHash>>,
     /// The entries of the bundle being filled.
     bundle: Vec<Vec<u8>>,
     size: u64,
+    tree: Frontier,
+    /// The checkpoint of the copy that is here already.
+    before: Option<(u64, String)>,
     /// The first thing that went wrong; nothing is written after it.
     failed: Option<io::Error>,
 }
@@ -33,17 +37,21 @@ impl Copy {
     /// Begins a copy in a directory, made if need be.
     pub(super) fn begin(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        let checkpoint = directory.join(CHECKPOINT);
-        if checkpoint.exists() {
-            // While the files change, the old checkpoint speaks of nothing that is surely there.
-            fs::remove_file(checkpoint)?;
-        }
+        let before = match fs::read_to_string(directory.join(CHECKPOINT)) {
+            Ok(note) => {
+                Some(size_and_root(&note).ok_or_else(|| io::Error::other("its checkpoint cannot be read"))?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
         Ok(Self {
             directory: directory.to_owned(),
-            lines: BufWriter::new(File::create(directory.join(ENTRIES))?),
+            lines: BufWriter::new(tempfile::NamedTempFile::new_in(directory)?),
             hashes: BTreeMap::new(),
             bundle: Vec::new(),
             size: 0,
+            tree: Frontier::default(),
+            before,
             failed: None,
         })
     }
@@ -60,8 +68,9 @@ impl Copy {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        self.lines.flush()?;
-        self.lines.get_ref().sync_all()?;
+        if self.before.as_ref().is_some_and(|(size, _)| *size > self.size) {
+            return Err(other_ledger());
+        }
         if !self.bundle.is_empty() {
             self.write_bundle()?;
         }
@@ -72,8 +81,11 @@ impl Copy {
             let width = usize::try_from(tile.width).unwrap_or(usize::MAX);
             let end = first.saturating_add(width);
             let hashes = held.get(first..end).ok_or_else(|| io::Error::other("a tile has too few hashes"))?;
-            save(&self.directory.join(tile.path()), &hash_tile(hashes))?;
+            keep(&self.directory.join(tile.path()), &hash_tile(hashes))?;
         }
+        let lines = self.lines.into_inner().map_err(io::IntoInnerError::into_error)?;
+        lines.as_file().sync_all()?;
+        lines.persist(self.directory.join(ENTRIES)).map_err(|error| error.error)?;
         save(&self.directory.join(CHECKPOINT), checkpoint.as_bytes())
     }
 
@@ -86,6 +98,13 @@ impl Copy {
         }
         self.bundle.push(step.bytes.to_vec());
         self.size += 1;
+        drop(self.tree.push(step.leaf));
+        if let Some((size, root)) = &self.before
+            && *size == self.size
+            && *root != self.tree.root().to_string()
+        {
+            return Err(other_ledger());
+        }
         if self.bundle.len() as u64 == TILE_WIDTH { self.write_bundle() } else { Ok(()) }
     }
 
@@ -95,7 +114,30 @@ impl Copy {
         let tile = Tile { level: None, index, width: bundle.len() as u64 };
         let bytes =
             entry_bundle(&bundle).ok_or_else(|| io::Error::other("an entry is too long for a bundle"))?;
-        save(&self.directory.join(tile.path()), &bytes)
+        keep(&self.directory.join(tile.path()), &bytes)
+    }
+}
+
+/// The second and third line of a checkpoint: the number of entries and the tree's root.
+fn size_and_root(note: &str) -> Option<(u64, String)> {
+    let mut lines = note.lines().skip(1);
+    Some((lines.next()?.parse().ok()?, lines.next()?.to_owned()))
+}
+
+fn other_ledger() -> io::Error {
+    io::Error::other(
+        "this is not the ledger that was copied here before, or it was changed since: keep what is there as evidence, \
+         and copy into another directory",
+    )
+}
+
+/// Writes a tile. One of the same place and width never changes.
+fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        Ok(_) => Err(other_ledger()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => save(path, bytes),
+        Err(error) => Err(error),
     }
 }
 
@@ -114,24 +156,66 @@ fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::super::audit::Auditor;
     use super::*;
-    use crate::ledger::Frontier;
     use crate::ledger::entry::{Actor, Entry, Fact};
     use crate::model::Timestamp;
+
+    /// Copies a ledger of `size` entries, of which the first says `first`.
+    fn copy(directory: &Path, size: u64, first: &str) -> io::Result<Frontier> {
+        let mut copy = Copy::begin(directory)?;
+        let (mut auditor, mut tree) = (Auditor::new(None), Frontier::default());
+        for seq in 0..size {
+            let hash = if seq == 0 { first.to_owned() } else { format!("{seq:064x}") };
+            let entry = Entry {
+                v: 1,
+                seq,
+                at: Timestamp::UNIX_EPOCH,
+                by: Actor::Node,
+                fact: Fact::PolicyLoaded { hash },
+            };
+            let (bytes, leaf, nodes) =
+                auditor.take(&entry).map_err(|error| io::Error::other(error.to_string()))?;
+            drop(tree.push(leaf));
+            copy.take(Step { entry: &entry, bytes: &bytes, leaf, nodes });
+        }
+        copy.finish(&format!("test\n{size}\n{}\n", tree.root()))?;
+        Ok(tree)
+    }
+
+    fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![directory.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.insert(path.clone(), fs::read(path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_copy_is_added_to_and_never_replaced_by_another_ledger() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path();
+        copy(directory, 300, "a").unwrap();
+        copy(directory, 700, "a").unwrap();
+        let evidence = files(directory);
+        for (size, first) in [(700, "b"), (900, "b"), (299, "a")] {
+            let error = copy(directory, size, first).unwrap_err();
+            assert!(error.to_string().contains("evidence"), "{error}");
+            assert_eq!(files(directory), evidence, "{size} {first}");
+        }
+    }
 
     #[test]
     fn a_copy_has_every_entry_and_every_tile() {
         let place = tempfile::tempdir().unwrap();
         let directory = place.path().join("copy");
-        let mut copy = Copy::begin(&directory).unwrap();
-        let (mut auditor, mut tree) = (Auditor::new(None), Frontier::default());
-        for seq in 0..300 {
-            let fact = Fact::PolicyLoaded { hash: format!("{seq:064x}") };
-            let entry = Entry { v: 1, seq, at: Timestamp::UNIX_EPOCH, by: Actor::Node, fact };
-            let (bytes, leaf, nodes) = auditor.take(&entry).unwrap();
-            drop(tree.push(leaf));
-            copy.take(Step { entry: &entry, bytes: &bytes, leaf, nodes });
-        }
-        copy.finish("signed\n").unwrap();
+        let tree = copy(&directory, 300, "a").unwrap();
 
         let lines = fs::read_to_string(directory.join(ENTRIES)).unwrap();
         assert_eq!(lines.lines().count(), 300);
@@ -142,6 +226,6 @@ mod tests {
             assert!(directory.join(tile.path()).is_file(), "{}", tile.path());
         }
         assert_eq!(fs::metadata(directory.join("tile/0/001.p/44")).unwrap().len(), 44 * 32);
-        assert_eq!(fs::read_to_string(directory.join(CHECKPOINT)).unwrap(), "signed\n");
+        assert!(fs::read_to_string(directory.join(CHECKPOINT)).unwrap().starts_with("test\n300\n"));
     }
 }

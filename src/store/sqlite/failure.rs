@@ -1,6 +1,6 @@
-//! SQLite's errors, sorted into ours: damaged, full, or failed.
+//! SQLite's errors, sorted into ours: damaged, busy, full, or failed.
 //!
-//! The difference decides what happens next: a full disk is waited out, damage is never written over, and anything else
+//! The difference decides what happens next: a full disk and another's lock are waited out, damage is never written over, and anything else
 //! stops writing until restart. Which is which stands here and nowhere else.
 
 use rusqlite::{Error, ErrorCode};
@@ -21,6 +21,7 @@ pub(super) fn failure(error: &Error) -> BackendError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             BackendError::Damaged(error.to_string())
         }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => BackendError::Busy,
         Some(ErrorCode::DiskFull) => BackendError::Full,
         Some(_) | None => BackendError::Failed(error.to_string()),
     }
