@@ -44,6 +44,9 @@ fn register(world: &World, name: &str, server: &Sshd, ca: &Path, how: &str) {
     world.grant("alice", name, ALL);
 }
 
+/// A target's name, its certificate's CA and options, and whether it is sound.
+type Vector<'a> = (&'static str, Option<(&'a Path, Vec<&'static str>)>, bool);
+
 #[test]
 fn only_a_sound_host_certificate_is_talked_to() {
     let world = World::shared();
@@ -55,7 +58,7 @@ fn only_a_sound_host_certificate_is_talked_to() {
     let (ca, other) = (dir.join("ca"), dir.join("other"));
     let now = ["-V", "-1m:+5m"];
     let with = |options: &[&'static str]| [&["-h"][..], options, &now].concat();
-    let vectors: Vec<(&str, Option<(&Path, Vec<&str>)>, bool)> = vec![
+    let vectors: Vec<Vector<'_>> = vec![
         ("hc-by-name", Some((&ca, with(&["-n", "hc-by-name"]))), true),
         ("hc-by-address", Some((&ca, with(&["-n", "other.example.org,127.0.0.1"]))), true),
         ("hc-wrong-name", Some((&ca, with(&["-n", "hc-by-name"]))), false),
