@@ -44,8 +44,8 @@ fn register(world: &World, name: &str, server: &Sshd, ca: &Path, how: &str) {
     world.grant("alice", name, ALL);
 }
 
-/// A target's name, what `ssh-keygen` signs its key with (nothing: it shows a bare key), and whether it is let in.
-type Vector<'a> = (&'a str, Option<(&'a Path, Vec<&'a str>)>, bool);
+/// A target's name, its certificate's CA and options, and whether it is sound.
+type Vector<'a> = (&'static str, Option<(&'a Path, Vec<&'static str>)>, bool);
 
 #[test]
 fn only_a_sound_host_certificate_is_talked_to() {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::clients::python;
 use crate::postern::{end_reason, noise, sha256};
@@ -95,5 +95,39 @@ fn a_client_that_misuses_a_key_exchange_is_hung_up_on() {
                 assert_eq!(end_reason(&first), reason, "{attack}");
             });
         }
+    });
+}
+
+/// The twin of a stalled key exchange: a client that does not read, and a target that does not, for longer than a key
+/// exchange may take. Both sessions wait and then go on, with every byte.
+#[test]
+fn a_peer_that_only_does_not_read_is_waited_for() {
+    const QUIET: &str = "sleep 40";
+    const BYTES: usize = 30 << 20;
+    let world = World::shared();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let target = world.target();
+            world.grant("alice", &target, ALL);
+            let command = format!("head -c {BYTES} /dev/zero");
+            let mut ssh = world.client("alice").ssh(&target, &[&command]);
+            let mut child = ssh.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+            let reader = child.stdout.take().unwrap();
+            let line = format!("{QUIET}; wc -c");
+            let count = Command::new("sh").args(["-c", &line]).stdin(reader).output().unwrap();
+            assert_eq!(
+                String::from_utf8_lossy(&count.stdout).trim(),
+                BYTES.to_string(),
+                "the client read late"
+            );
+            assert!(child.wait().unwrap().success());
+        });
+        scope.spawn(|| {
+            let target = world.target();
+            world.grant("alice", &target, ALL);
+            let line = format!("{QUIET}; wc -c");
+            let said = world.client("alice").through(&target, &line, vec![0; BYTES]);
+            assert_eq!(String::from_utf8_lossy(&said).trim(), BYTES.to_string(), "the target read late");
+        });
     });
 }
