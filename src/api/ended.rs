@@ -12,7 +12,7 @@ use super::call::{Call, Reply};
 use super::error::ApiError;
 use super::live::Cut;
 use crate::access::{Command, Session};
-use crate::model::{SessionId, Timestamp};
+use crate::model::{PersonId, SessionId, Timestamp};
 
 /// How long an answer waits for sessions to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,4 +50,15 @@ pub(super) async fn revoke(
 /// The live sessions a test picks.
 pub(super) fn sessions_where(call: &Call, pick: impl Fn(&Session) -> bool) -> Vec<SessionId> {
     call.look(|state| state.sessions().filter(|s| pick(s)).map(|s| s.facts.session.clone()).collect())
+}
+
+/// The live sessions that end with a person's rights: their own, and those of the workloads they answer for.
+pub(super) fn sessions_of(call: &Call, person: &PersonId) -> Vec<SessionId> {
+    call.look(|state| {
+        let is_theirs = |of: &PersonId| {
+            of == person || state.person(of).is_some_and(|of| of.facts.owner.as_ref() == Some(person))
+        };
+        let theirs = state.sessions().filter(|session| is_theirs(&session.facts.person));
+        theirs.map(|session| session.facts.session.clone()).collect()
+    })
 }

@@ -88,7 +88,7 @@ pub(super) async fn session(
 pub(super) async fn past_requests(call: &Call) -> Result<(Vec<FoundRequest>, Option<String>), ApiError> {
     let filter = past(call)?;
     let found = call.history(move |store| store.request_history(&filter)).await?;
-    let next = next(&found, |record| record.request.facts.asked);
+    let next = next(&found, |record| (record.request.facts.asked, record.request.facts.request.as_str()));
     let over = found
         .into_iter()
         .filter_map(|record| record.over.map(|end| FoundRequest { request: record.request, end: Some(end) }));
@@ -101,7 +101,7 @@ pub(super) async fn past_grants(
 ) -> Result<(Vec<(Grant, (GrantEnd, Timestamp))>, Option<String>), ApiError> {
     let filter = past(call)?;
     let found = call.history(move |store| store.grant_history(&filter)).await?;
-    let next = next(&found, |record| record.grant.issued);
+    let next = next(&found, |record| (record.grant.issued, record.grant.facts.grant.as_str()));
     let over = found.into_iter().filter_map(|record| record.over.map(|end| (record.grant, end)));
     Ok((over.collect(), next))
 }
@@ -110,7 +110,7 @@ pub(super) async fn past_grants(
 pub(super) async fn past_sessions(call: &Call) -> Result<(Vec<FoundSession>, Option<String>), ApiError> {
     let filter = past(call)?;
     let found = call.history(move |store| store.session_history(&filter)).await?;
-    let next = next(&found, |record| record.session.started);
+    let next = next(&found, |record| (record.session.started, record.session.facts.session.as_str()));
     let over = found.into_iter().filter(|record| record.end.is_some());
     Ok((over.map(|record| FoundSession { session: record.session, end: record.end }).collect(), next))
 }
@@ -123,20 +123,33 @@ pub(super) fn wanted(call: &Call) -> Result<impl Fn(&PersonId, &TargetName) -> b
     })
 }
 
-/// What the query says about the past: `person`, `target`, and `before` for the next page.
+/// What the query says about the past: `person`, `target`, and `before`: a time, or what the page before gave as `next`.
 fn past(call: &Call) -> Result<Filter, ApiError> {
+    let (before, after) = match call.query.get("before").and_then(|text| text.split_once(',')) {
+        Some((at, id)) => {
+            let at = at
+                .parse()
+                .map_err(|_| ApiError::bad_input("before is a time, or what a page gave as next"))?;
+            (None, Some((at, id.to_owned())))
+        }
+        None => (call.query("before")?, None),
+    };
     Ok(Filter {
+        after,
+        before,
         person: call.query.get("person").map(|text| person(call, text)).transpose()?,
         target: call.query("target")?,
-        before: call.query("before")?,
         ..Filter::default()
     })
 }
 
-/// Where the next page begins: before the oldest of a full one.
-fn next<T>(found: &[T], time: impl Fn(&T) -> Timestamp) -> Option<String> {
+/// Where the next page begins: after the last of a full one.
+fn next<T>(found: &[T], place: impl Fn(&T) -> (Timestamp, &str)) -> Option<String> {
     let is_full = u32::try_from(found.len()).is_ok_and(|count| count >= Filter::MOST);
-    found.last().filter(|_| is_full).map(|last| time(last).to_string())
+    found.last().filter(|_| is_full).map(|last| {
+        let (at, id) = place(last);
+        format!("{at},{id}")
+    })
 }
 
 /// Whether a list is asked for with what is over, by `?state=all`; `now` is the word for what is not.

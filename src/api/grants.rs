@@ -97,7 +97,7 @@ pub(super) async fn revoke_scope(call: Call) -> Result<Reply, ApiError> {
         ScopeGiven::Person(person) => {
             call.ask(&Action::GrantRevoke, Resource::Bastion)?;
             let person = find::person(&call, &person)?;
-            let sessions = ended::sessions_where(&call, |session| session.facts.person == person);
+            let sessions = ended::sessions_of(&call, &person);
             (Scope::Person(person), sessions)
         }
         ScopeGiven::Target(name) => {

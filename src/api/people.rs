@@ -175,7 +175,7 @@ pub(super) async fn change_roles(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn disable(call: Call) -> Result<Reply, ApiError> {
     let person = find::person(&call, call.param("person"))?;
     let given: Reason = call.body()?;
-    let sessions = ended::sessions_where(&call, |session| session.facts.person == person);
+    let sessions = ended::sessions_of(&call, &person);
     let command = Command::DisablePerson { person: person.clone(), reason: given.reason };
     let answer = ended::revoke(&call, sessions, command).await?;
     call.gate.tokens.take_back_all(&person);

@@ -164,6 +164,8 @@ pub struct Filter {
     pub from: Option<Timestamp>,
     /// Asked, issued or started before this.
     pub before: Option<Timestamp>,
+    /// Only what the list has after the row of this time and id: many rows may share a time.
+    pub after: Option<(Timestamp, String)>,
     /// At most so many; 0 stands for [`Self::MOST`].
     pub most: u32,
 }

@@ -134,4 +134,11 @@ fn history_is_filtered_and_newest_first(open: Open<'_>) {
     assert_eq!(find(Filter { target, ..Filter::default() }), [3, 0], "every third is on web-0");
     let (from, before) = (Some(sessions[2].session.started), Some(sessions[4].session.started));
     assert_eq!(find(Filter { from, before, ..Filter::default() }), [3, 2]);
+    // A page ends in the middle of rows that share a time.
+    let last = |id: &str| Some((sessions[4].session.started, id.to_owned()));
+    assert_eq!(
+        find(Filter { after: last(sessions[4].session.facts.session.as_str()), ..Filter::default() }),
+        [3, 2, 1, 0]
+    );
+    assert_eq!(find(Filter { after: last("ses_"), ..Filter::default() }), [4, 3, 2, 1, 0]);
 }

@@ -56,6 +56,13 @@ fn a_target_cannot_open_channels_into_the_gate() {
     assert_eq!(said.out, "attacked\n", "{said:?}: {}", hostile.process.log());
     let report = fs::read_to_string(&hostile.report).unwrap();
     assert_eq!(report, "auth-agent refused\ndirect-tcpip refused\nforwarded-tcpip refused\nx11 refused\n");
+    let session = hostile.world.session(&hostile.name);
+    hostile.world.ended(&hostile.name);
+    let events = hostile.world.events(&session);
+    for what in ["auth-agent", "direct-tcpip", "forwarded-tcpip", "x11"] {
+        let is_it = |event: &&serde_json::Value| event["type"] == "refused" && event["what"] == what;
+        assert!(events.iter().any(|event| is_it(&event)), "{what}: {events:?}");
+    }
 }
 
 #[test]

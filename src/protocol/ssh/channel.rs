@@ -137,6 +137,7 @@ type TargetChannel = Channel<client::Msg>;
 
 async fn open(opening: &Opening) -> Result<(TargetConnection, TargetChannel), String> {
     let connection = opening.targets.next(opening.tap.way()).await.map_err(|error| error.to_string())?;
+    connection.report_to(&opening.tap, opening.number);
     let (opened, body) = match &opening.kind {
         Kind::Session => (connection.session().await, None),
         Kind::Forward { host, port, origin } => {

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `adapter` | implements [`session::Adapter`](crate::session::adapter::Adapter) |
 //! | `client_side`, `callbacks`, `login` | the SSH server the client sees: its state, what the library calls, the login |
-//! | `target_side` | the SSH client that logs in to the target |
+//! | `target_side`, `unasked` | the SSH client that logs in to the target, and what the target asks of its own |
 //! | `channel`, `inbound`, `pulse` | one channel: two pumps, the queue before them, and whether they still turn |
 //! | `carrier` | jump connections |
 //! | `observe` | SFTP and SCP operations out of the bytes |
@@ -26,6 +26,7 @@ mod offer;
 mod output;
 mod pulse;
 mod target_side;
+mod unasked;
 
 pub use adapter::{Arrival, SshAdapter};
 pub use carrier::{Carried, CarriedStream, Front};

@@ -14,9 +14,10 @@ use russh::{Channel, ChannelId};
 use tokio::net::TcpStream;
 
 use super::offer;
+use super::unasked::Unasked;
 use crate::model::{Clock, Endpoint, HostTrust, Login, Target};
 use crate::net::{Busy, Hold, QuickStream, WatchedStream};
-use crate::session::adapter::{ConnectError, SshCredential, Way};
+use crate::session::adapter::{ConnectError, SshCredential, Tap, Way};
 
 /// How long the whole opening may take once the target has been dialled.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -28,6 +29,7 @@ pub(super) struct TargetConnection {
     handle: client::Handle<TargetSide>,
     /// Marked while the target does not take what is written to it.
     writing: Busy,
+    unasked: Unasked,
     /// The session's hold on the socket; a probe has no session.
     _hold: Option<Hold>,
 }
@@ -52,8 +54,12 @@ impl TargetConnection {
         let stream = QuickStream::new(socket).map_err(|error| ConnectError::Wire(error.to_string()))?;
         let writing = Busy::default();
         let stream = WatchedStream::new(stream, writing.clone());
-        let complaint = Complaint::default();
-        let side = TargetSide { judge: Judge::Pinned(target.clone()), complaint: complaint.clone() };
+        let (complaint, unasked) = (Complaint::default(), Unasked::default());
+        let side = TargetSide {
+            judge: Judge::Pinned(target.clone()),
+            complaint: complaint.clone(),
+            unasked: unasked.clone(),
+        };
         let certificates = match target.trust {
             HostTrust::Authority(_) => HOST_CERTIFICATES,
             HostTrust::Keys(_) | HostTrust::Unpinned => &[],
@@ -67,7 +73,7 @@ impl TargetConnection {
             let mut handle = client::connect_stream(config, stream, side).await.map_err(&failed)?;
             let SshCredential { key, certificate } = credential;
             match handle.authenticate_openssh_cert(login.as_str(), key, certificate).await {
-                Ok(AuthResult::Success) => Ok(Self { handle, writing, _hold: hold }),
+                Ok(AuthResult::Success) => Ok(Self { handle, writing, unasked, _hold: hold }),
                 // The library says "no" for a connection that broke, too.
                 Ok(AuthResult::Failure { .. }) if handle.is_closed() => {
                     Err(ConnectError::Wire("the connection broke at the login".to_owned()))
@@ -79,6 +85,11 @@ impl TargetConnection {
         tokio::time::timeout(DEADLINE, opening)
             .await
             .map_err(|_| ConnectError::Wire(format!("no answer within {} s", DEADLINE.as_secs())))?
+    }
+
+    /// What the target asks for of its own is told on this channel from now on.
+    pub(super) fn report_to(&self, tap: &Tap, channel: u32) {
+        self.unasked.report_to(tap, channel);
     }
 
     /// Whether the target has not hung up.
@@ -129,7 +140,7 @@ pub async fn scan_host_keys(endpoint: &Endpoint) -> Result<Vec<String>, ConnectE
     let socket = crate::net::dial(endpoint).await?;
     let stream = QuickStream::new(socket).map_err(|error| ConnectError::Wire(error.to_string()))?;
     let seen = Complaint::default();
-    let side = TargetSide { judge: Judge::Scan, complaint: seen.clone() };
+    let side = TargetSide { judge: Judge::Scan, complaint: seen.clone(), unasked: Unasked::default() };
     let opening = client::connect_stream(Arc::new(offer::to_targets(&[])), stream, side);
     let outcome = tokio::time::timeout(DEADLINE, opening).await;
     match (seen.take(), outcome) {
@@ -161,6 +172,7 @@ enum Judge {
 struct TargetSide {
     judge: Judge,
     complaint: Complaint,
+    unasked: Unasked,
 }
 
 impl TargetSide {
@@ -262,7 +274,7 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("forwarded-tcpip")
     }
 
     async fn server_channel_open_forwarded_streamlocal(
@@ -273,7 +285,7 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("forwarded-streamlocal")
     }
 
     async fn server_channel_open_agent_forward(
@@ -283,10 +295,13 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("auth-agent")
     }
 
-    async fn should_accept_unknown_server_channel(&mut self, _id: ChannelId, _channel_type: &str) -> bool {
+    async fn should_accept_unknown_server_channel(&mut self, _id: ChannelId, channel_type: &str) -> bool {
+        // Too many of these end with the next that has a name.
+        let name: String = channel_type.chars().take(64).collect();
+        self.unasked.refuse(&name).ok();
         false
     }
 
@@ -297,7 +312,7 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("session")
     }
 
     async fn server_channel_open_direct_tcpip(
@@ -311,7 +326,7 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("direct-tcpip")
     }
 
     async fn server_channel_open_direct_streamlocal(
@@ -322,7 +337,7 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("direct-streamlocal")
     }
 
     async fn server_channel_open_x11(
@@ -334,6 +349,6 @@ impl client::Handler for TargetSide {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         drop(reply);
-        Ok(())
+        self.unasked.refuse("x11")
     }
 }

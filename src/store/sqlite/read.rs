@@ -187,6 +187,11 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
             values.push(Value::Integer(Timestamp::as_microsecond(at)));
         }
     }
+    if let Some((at, id)) = &filter.after {
+        parts.push("(at < ? OR (at = ? AND id > ?))");
+        let at = Value::Integer(at.as_microsecond());
+        values.extend([at.clone(), at, Value::Text(id.clone())]);
+    }
     (parts.join(" AND "), values)
 }
 
