@@ -75,7 +75,8 @@ pub(super) async fn ssh(
             lives.spawn(lifecycle::run(Arc::clone(&gate), adapter, ending, client));
         }
     }
-    drop(listener);
+    // Carriers are told that nobody takes their connections any more.
+    drop((listener, carried));
     // Sessions go on until the drain is over; the node ends them through the registry and then drops this.
     while lives.join_next().await.is_some() {}
 }

@@ -23,7 +23,6 @@ pub(super) async fn run(
     ending: &Ending,
     relay: impl Future<Output = EndReason>,
 ) -> EndReason {
-    live.armed.permit.begin(gate);
     let reason = tokio::select! {
         biased;
         reason = ending.wait() => return reason,

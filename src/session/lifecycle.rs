@@ -91,6 +91,8 @@ async fn open<A: Adapter>(
         return Err(Refused { reason: ended.reason, words: format!("postern: {error}") });
     }
     let live = armed.go_live(gate, ending);
+    // Before the client can open a channel: what that takes up of other grants shortens this.
+    live.armed.permit.begin(gate);
     adapter.welcome(live.tap().clone()).await;
     tracing::info!(%session, person = %greeted.who.name(), target = %greeted.target, "session started");
     let reason = guard::run(gate, &live, ending, adapter.relay()).await;

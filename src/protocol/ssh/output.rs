@@ -21,6 +21,8 @@ use crate::session::relay::Position;
 
 /// Batches recorded and not yet delivered: enough that neither disk nor client waits for the other, and no more.
 const UNDER_WAY: usize = 3;
+/// Most messages in one batch, however small.
+const MESSAGES: usize = 1024;
 /// How long an end of output waits for the exit status that follows it. OpenSSH closes a channel once both sides have
 /// ended, and the library forgets a closed channel: an exit status behind the end could come too late.
 const FOR_THE_STATUS: Duration = Duration::from_millis(250);
@@ -75,16 +77,16 @@ async fn gather(
     while let Some(first) = opening.delivering.except(target.wait()).await {
         let mut batch = vec![first];
         let mut bytes = batch.iter().map(size).sum::<usize>();
-        loop {
-            while bytes < BATCH
-                && let Some(Some(next)) = target.wait().now_or_never()
-            {
-                bytes += size(&next);
-                batch.push(next);
-            }
-            let is_end = is_session && matches!(batch.last(), Some(ChannelMsg::Eof));
-            let next = if is_end { tokio::time::timeout(FOR_THE_STATUS, target.wait()).await } else { break };
-            let Ok(Some(next)) = next else { break };
+        while bytes < BATCH
+            && batch.len() < MESSAGES
+            && let Some(Some(next)) = target.wait().now_or_never()
+        {
+            bytes += size(&next);
+            batch.push(next);
+        }
+        // Once a batch, or a target that goes on after its end could hold everything back.
+        let is_end = is_session && matches!(batch.last(), Some(ChannelMsg::Eof));
+        if is_end && let Ok(Some(next)) = tokio::time::timeout(FOR_THE_STATUS, target.wait()).await {
             batch.push(next);
         }
         end_after_status(&mut batch);
@@ -119,6 +121,7 @@ async fn deliver(
     while let Some((position, batch)) = recorded.recv().await {
         opening.tap.written(position).await?;
         for message in batch {
+            opening.tap.go_on()?;
             if send(opening, message, client).await.is_err() {
                 return Ok(());
             }
