@@ -179,6 +179,10 @@ async fn arm(
         subject: Arc::clone(&subject),
     };
     let entry = gate.registry.enter(live);
+    // A reload asks those in the registry, and this one was not there a moment ago.
+    if let Err(no) = subject.still(gate) {
+        ending.end(no.reason);
+    }
     Ok(Armed { permit, recorder, lease, entry })
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -407,8 +408,13 @@ impl Threads {
         let start = |name: &str, urgency: Urgency, run: fn(&Shared)| {
             let shared = Arc::clone(shared);
             let directory = shared.directory.clone();
-            spawn(name, urgency, move || run(&shared))
-                .map_err(JournalError::io("start a thread for", &directory))
+            let work = move || {
+                // Nobody may wait for ever for a thread that is gone.
+                if catch_unwind(AssertUnwindSafe(|| run(&shared))).is_err() {
+                    shared.fail(&RecorderError::JournalFailed("one of its threads panicked".to_owned()));
+                }
+            };
+            spawn(name, urgency, work).map_err(JournalError::io("start a thread for", &directory))
         };
         let usual = |name: &str, run: fn(&Shared)| start(name, Urgency::Usual, run);
         let typing = |name: &str, run: fn(&Shared)| start(name, Urgency::Typing, run);
