@@ -18,10 +18,10 @@ use crate::credential::{SealingKey, sealing};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// The keys others trust: what is in force, and what is prepared.
+    /// The keys that others trust, as the bastion's next start takes them, and what is prepared to follow.
     List,
-    Prepare(KeyArgs),
-    Rotate(KeyArgs),
+    Prepare(PrepareArgs),
+    Rotate(RotateArgs),
     Reseal(ResealArgs),
 }
 
@@ -29,7 +29,15 @@ pub(crate) enum KeysCommand {
 ///
 /// `postern keys rotate` then puts it in force.
 #[derive(Debug, Args)]
-pub(crate) struct KeyArgs {
+pub(crate) struct PrepareArgs {
+    /// Which key.
+    #[arg(value_name = "KEY")]
+    key: Rotated,
+}
+
+/// Put a prepared key in its predecessor's place, from the bastion's next start on. The predecessor is gone.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
     /// Which key.
     #[arg(value_name = "KEY")]
     key: Rotated,
@@ -48,8 +56,8 @@ pub(crate) fn run(command: &KeysCommand, run: &Invocation) -> Outcome {
     let directory = run.directory()?;
     match command {
         KeysCommand::List => list(directory, run)?,
-        KeysCommand::Prepare(KeyArgs { key }) => prepare(directory, *key, run)?,
-        KeysCommand::Rotate(KeyArgs { key }) => rotate(directory, *key, run)?,
+        KeysCommand::Prepare(PrepareArgs { key }) => prepare(directory, *key, run)?,
+        KeysCommand::Rotate(RotateArgs { key }) => rotate(directory, *key, run)?,
         KeysCommand::Reseal(ResealArgs { with }) => reseal(directory, with, run)?,
     }
     Ok(ExitCode::SUCCESS)

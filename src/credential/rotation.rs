@@ -64,7 +64,7 @@ impl Rotated {
 /// The public halves of one key: what is in force, and what is prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halves {
-    /// In force since the node's last start.
+    /// In force from the node's next start on, if not already.
     pub now: String,
     /// Prepared to follow.
     pub next: Option<String>,

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,17 +49,44 @@ impl Busy {
     }
 }
 
-/// A stream that marks itself while a write waits for the peer.
+/// What can be seen of a stream from outside. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic {
+    writing: Busy,
+    moved: Arc<AtomicU64>,
+}
+
+impl Traffic {
+    /// Whether a write waits for the peer, or did at any time since this was last asked.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.writing.lately()
+    }
+
+    /// A number that is another one when anything was read or written since.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    fn note<T>(&self, outcome: &Poll<T>) {
+        if outcome.is_ready() {
+            self.moved.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A stream that shows its traffic.
 #[derive(Debug)]
 pub struct WatchedStream<S> {
     stream: S,
-    writing: Busy,
+    traffic: Traffic,
 }
 
 impl<S> WatchedStream<S> {
-    /// Marks `writing` while a write to `stream` waits.
-    pub const fn new(stream: S, writing: Busy) -> Self {
-        Self { stream, writing }
+    /// Shows in `traffic` what goes through `stream`.
+    pub const fn new(stream: S, traffic: Traffic) -> Self {
+        Self { stream, traffic }
     }
 }
 
@@ -69,14 +96,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.traffic.note(&outcome);
+        outcome
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.writing.mark(outcome.is_pending());
+        self.traffic.writing.mark(outcome.is_pending());
+        self.traffic.note(&outcome);
         outcome
     }
 
@@ -98,19 +128,21 @@ mod tests {
     #[tokio::test]
     async fn a_write_that_waits_is_remembered_until_looked_at() {
         let (mut peer, near) = tokio::io::duplex(4);
-        let busy = Busy::default();
-        let mut stream = WatchedStream::new(near, busy.clone());
+        let traffic = Traffic::default();
+        let mut stream = WatchedStream::new(near, traffic.clone());
+        let before = traffic.moved();
         stream.write_all(b"full").await.unwrap();
-        assert!(!busy.lately(), "nothing had to wait");
+        assert_ne!(traffic.moved(), before);
+        assert!(!traffic.is_waiting(), "nothing had to wait");
         let mut four = [0; 4];
         let (written, read) = tokio::join!(stream.write_all(b"more"), async {
             tokio::task::yield_now().await;
-            let marked = busy.lately();
+            let marked = traffic.is_waiting();
             peer.read_exact(&mut four).await.map(|_| marked)
         });
         written.unwrap();
         assert!(read.unwrap(), "while it waits");
-        assert!(busy.lately(), "and once more after it went on");
-        assert!(!busy.lately(), "but only once");
+        assert!(traffic.is_waiting(), "and once more after it went on");
+        assert!(!traffic.is_waiting(), "but only once");
     }
 }

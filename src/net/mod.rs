@@ -11,7 +11,7 @@ mod listener;
 mod pressure;
 mod stream;
 
-pub use busy::{Busy, WatchedStream};
+pub use busy::{Busy, Traffic, WatchedStream};
 pub use dial::{DialError, dial};
 pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};

@@ -150,14 +150,8 @@ impl Store {
     pub fn submit_blocking(&self, by: Actor, command: Command) -> Result<Vec<Arc<Entry>>, SubmitError> {
         let (answer, outcome) = sync_channel(1);
         let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
-        let mut job = Job { by, command, answer };
-        loop {
-            match self.inner.jobs.offer(job) {
-                Ok(()) => break,
-                Err(NotTaken::Full(back)) => job = *back,
-                Err(NotTaken::Gone) => return Err(gone()),
-            }
-            std::thread::sleep(PAUSE);
+        if !self.inner.jobs.send(Job { by, command, answer }) {
+            return Err(gone());
         }
         outcome.recv().unwrap_or_else(|_| Err(gone()))
     }

@@ -71,6 +71,15 @@ impl Jobs {
             TrySendError::Full(None) | TrySendError::Disconnected(_) => NotTaken::Gone,
         })
     }
+
+    /// Hands a command over, and waits while the queue is full. Says whether there is a writer.
+    pub(super) fn send(&self, job: Job) -> bool {
+        match self.offer(job) {
+            Ok(()) => true,
+            Err(NotTaken::Full(job)) => self.others.send(Some(*job)).is_ok(),
+            Err(NotTaken::Gone) => false,
+        }
+    }
 }
 
 /// A command, and how to answer it.

@@ -25,7 +25,7 @@ use super::login::{self, Answer, Knock, Porch};
 use super::offer;
 use super::target_side::TargetConnection;
 use crate::model::{EndReason, Protocol, TargetName};
-use crate::net::{Busy, Fuse, PacedStream, Place, Pressure, QuickStream, WatchedStream};
+use crate::net::{Fuse, PacedStream, Place, Pressure, QuickStream, Traffic, WatchedStream};
 use crate::session::adapter::{Adapter, Authenticator, ConnectError, Greeted, Page, Parted, Reply, Tap, Way};
 
 /// How long a client has to prove somebody.
@@ -113,7 +113,7 @@ impl SshAdapter {
         let Some(arrival) = self.arrival.take() else { return Err(Parted::Left) };
         let config = self.config(arrival.carried_to.as_ref()).ok_or(Parted::Left)?;
         let (doorbell, porch) = login::pair();
-        let (pressure, writing) = (Pressure::default(), Busy::default());
+        let (pressure, traffic) = (Pressure::default(), Traffic::default());
         let side = ClientSide {
             desk: desk.clone(),
             front: Arc::clone(&self.front),
@@ -121,7 +121,7 @@ impl SshAdapter {
             carried_to: arrival.carried_to,
             doorbell,
             pressure: pressure.clone(),
-            writing: writing.clone(),
+            traffic: traffic.clone(),
             targets: Arc::clone(&self.targets),
             mode: Mode::Login,
             channels: HashMap::new(),
@@ -131,7 +131,7 @@ impl SshAdapter {
         };
         self.porch = Some(porch);
         self.place = arrival.place;
-        let stream = WatchedStream::new(PacedStream::new(arrival.stream, pressure), writing);
+        let stream = WatchedStream::new(PacedStream::new(arrival.stream, pressure), traffic);
         let running = server::run_stream(config, stream, side).await.map_err(|_: Hangup| Parted::Left)?;
         self.running = Some(running);
         Ok(())

@@ -1,9 +1,10 @@
 //! One channel of a session: a target connection of its own and two pumps that never wait for each other.
 //!
 //! Input: the client's loop pushes to [`Inbound`]; `submit` seals what has gathered and hands it to the recorder;
-//! `forward` waits until it is durable and writes it to the target. Output is in `output.rs`. The target's loop may park on a client that does not read, which
-//! is true back-pressure and stops nobody else; the client's loop never parks. The channel's read half is dropped
-//! before the channel is confirmed, because the library would otherwise feed it inside the client's loop.
+//! `forward` waits until it is durable and writes it to the target. Output is in `output.rs`. The target's loop may park
+//! on a client that does not read, which is true back-pressure and stops nobody else; the client's loop never parks. The
+//! channel's read half is dropped before the channel is confirmed, because the library would otherwise feed it inside
+//! the client's loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use super::output::output;
 use super::pulse;
 use super::target_side::TargetConnection;
 use crate::model::EndReason;
-use crate::net::Busy;
+use crate::net::{Busy, Traffic};
 use crate::recording::event::{Body, Direction};
 use crate::session::adapter::{ConnectError, Over, Tap, Way};
 use crate::session::relay::Position;
@@ -45,8 +46,8 @@ pub(super) struct Opening {
     pub(super) confirmed: Arc<AtomicBool>,
     pub(super) targets: Arc<Targets>,
     pub(super) handle: Handle,
-    /// Marked while the client does not take what is written to it.
-    pub(super) writing: Busy,
+    /// What goes to and comes from the client.
+    pub(super) traffic: Traffic,
     /// Marked while nobody takes what the target sends, which its loop may be waiting for.
     pub(super) delivering: Busy,
 }
@@ -198,11 +199,17 @@ async fn stalled(
     let to_client = |piece| async { drop(opening.handle.data(client, piece).await) };
     let to_target = |piece| connection.take(target, piece);
     tokio::select! {
-        () = pulse::stopped(to_client, || opening.writing.lately()) => EndReason::ClientStalled,
+        () = pulse::stopped(
+            to_client,
+            || opening.traffic.is_waiting(),
+            || opening.traffic.moved(),
+        ) => EndReason::ClientStalled,
         // Both are looked at each time: the mark of either is spent by looking.
-        () = pulse::stopped(to_target, || connection.is_waiting() | opening.delivering.lately()) => {
-            EndReason::TargetStalled
-        }
+        () = pulse::stopped(
+            to_target,
+            || connection.traffic().is_waiting() | opening.delivering.lately(),
+            || connection.traffic().moved(),
+        ) => EndReason::TargetStalled,
     }
 }
 

@@ -16,7 +16,7 @@ use super::channel::{self, Kind, Opening, Targets, Tasks};
 use super::inbound::{Inbound, Request};
 use super::login::{Doorbell, Wanted, wanted};
 use crate::model::{Action, Capability, EndReason, TargetName};
-use crate::net::{Busy, Pressure};
+use crate::net::{Busy, Pressure, Traffic};
 use crate::session::adapter::{Authenticated, Authenticator, Tap};
 use crate::wire::ssh::environment::Environment;
 
@@ -35,8 +35,8 @@ pub(super) struct ClientSide {
     pub(super) carried_to: Option<TargetName>,
     pub(super) doorbell: Doorbell,
     pub(super) pressure: Pressure,
-    /// Marked while the client does not take what is written to it.
-    pub(super) writing: Busy,
+    /// What goes to and comes from the client.
+    pub(super) traffic: Traffic,
     pub(super) targets: Arc<Targets>,
     pub(super) mode: Mode,
     pub(super) channels: HashMap<ChannelId, Entry>,
@@ -252,7 +252,7 @@ impl ClientSide {
             confirmed,
             targets: Arc::clone(&self.targets),
             handle,
-            writing: self.writing.clone(),
+            traffic: self.traffic.clone(),
             delivering: Busy::default(),
         };
         self.tasks.spawn(channel::serve(opening, channel, reply));

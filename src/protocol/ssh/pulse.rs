@@ -3,7 +3,8 @@
 //! During a key exchange the library takes nothing that is to be sent, has no limit on how long that lasts, and tells
 //! nobody. So a channel now and then hands it an empty piece of data, which it drops without sending anything, and sees
 //! whether that happens. A piece that lies there while nobody waits for a peer to read means a key exchange that
-//! stands still. A peer that merely stops reading is left alone: its session waits, as everywhere.
+//! stands still. A peer that merely stops reading is left alone: its session waits, as everywhere. And no key exchange
+//! can have begun where no byte has moved since the last look: idle sessions cost a timer.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -25,21 +26,30 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// Returns when what `give` hands over is not taken although nothing `is_waiting`; never otherwise.
+/// Returns when what `give` hands over is not taken although nothing `is_waiting`; never otherwise. `moved` gives another
+/// number when anything has gone to or come from the peer.
 pub(super) async fn stopped<F: Future<Output = ()>>(
     give: impl Fn(Bytes) -> F,
     is_waiting: impl Fn() -> bool,
+    moved: impl Fn() -> u64,
 ) {
-    stopped_at(BEAT, give, is_waiting).await;
+    stopped_at(BEAT, give, is_waiting, moved).await;
 }
 
 async fn stopped_at<F: Future<Output = ()>>(
     beat: Duration,
     give: impl Fn(Bytes) -> F,
     is_waiting: impl Fn() -> bool,
+    moved: impl Fn() -> u64,
 ) {
+    let mut seen = None;
     loop {
         tokio::time::sleep(beat).await;
+        // Looked at before the piece: what moves from here on is looked at next time.
+        let now = Some(moved());
+        if std::mem::replace(&mut seen, now) == now {
+            continue;
+        }
         let (piece, dropped) = oneshot::channel();
         let mut taken = pin!(async {
             give(Bytes::from_owner(Piece(piece))).await;
@@ -59,6 +69,7 @@ async fn stopped_at<F: Future<Output = ()>>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Mutex;
 
     use super::*;
@@ -67,7 +78,21 @@ mod tests {
 
     /// Whether it is noticed; what is not is given the time of many beats.
     async fn is_noticed<F: Future<Output = ()>>(give: impl Fn(Bytes) -> F, is_waiting: bool) -> bool {
-        tokio::time::timeout(BRIEF * 100, stopped_at(BRIEF, give, || is_waiting)).await.is_ok()
+        let moved = Cell::new(0);
+        let moved = || moved.replace(moved.get() + 1);
+        tokio::time::timeout(BRIEF * 100, stopped_at(BRIEF, give, || is_waiting, moved)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn where_nothing_moves_nothing_is_handed_over_after_the_first_look() {
+        let given = Cell::new(0);
+        let give = |piece| {
+            given.set(given.get() + 1);
+            async { drop(piece) }
+        };
+        let watching = stopped_at(BRIEF, give, || false, || 7);
+        assert!(tokio::time::timeout(BRIEF * 50, watching).await.is_err());
+        assert_eq!(given.get(), 1);
     }
 
     #[tokio::test]

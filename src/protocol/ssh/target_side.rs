@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use super::offer;
 use super::unasked::Unasked;
 use crate::model::{Clock, Endpoint, HostTrust, Login, Target};
-use crate::net::{Busy, Hold, QuickStream, WatchedStream};
+use crate::net::{Hold, QuickStream, Traffic, WatchedStream};
 use crate::session::adapter::{ConnectError, SshCredential, Tap, Way};
 
 /// How long the whole opening may take once the target has been dialled.
@@ -27,8 +27,7 @@ const HOST_CERTIFICATES: &[Algorithm] = &[Algorithm::Ed25519];
 /// A login on the target, good for one channel.
 pub(super) struct TargetConnection {
     handle: client::Handle<TargetSide>,
-    /// Marked while the target does not take what is written to it.
-    writing: Busy,
+    traffic: Traffic,
     unasked: Unasked,
     /// The session's hold on the socket; a probe has no session.
     _hold: Option<Hold>,
@@ -52,8 +51,8 @@ impl TargetConnection {
         credential: SshCredential,
     ) -> Result<Self, ConnectError> {
         let stream = QuickStream::new(socket).map_err(|error| ConnectError::Wire(error.to_string()))?;
-        let writing = Busy::default();
-        let stream = WatchedStream::new(stream, writing.clone());
+        let traffic = Traffic::default();
+        let stream = WatchedStream::new(stream, traffic.clone());
         let (complaint, unasked) = (Complaint::default(), Unasked::default());
         let side = TargetSide {
             judge: Judge::Pinned(target.clone()),
@@ -73,7 +72,7 @@ impl TargetConnection {
             let mut handle = client::connect_stream(config, stream, side).await.map_err(&failed)?;
             let SshCredential { key, certificate } = credential;
             match handle.authenticate_openssh_cert(login.as_str(), key, certificate).await {
-                Ok(AuthResult::Success) => Ok(Self { handle, writing, unasked, _hold: hold }),
+                Ok(AuthResult::Success) => Ok(Self { handle, traffic, unasked, _hold: hold }),
                 // The library says "no" for a connection that broke, too.
                 Ok(AuthResult::Failure { .. }) if handle.is_closed() => {
                     Err(ConnectError::Wire("the connection broke at the login".to_owned()))
@@ -97,9 +96,9 @@ impl TargetConnection {
         !self.handle.is_closed()
     }
 
-    /// Whether the target has kept a write waiting since this was last asked.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.writing.lately()
+    /// What goes to and comes from the target.
+    pub(super) const fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Hands the library something to send, and says nothing when the connection is gone.
