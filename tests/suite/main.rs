@@ -20,6 +20,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod grants;

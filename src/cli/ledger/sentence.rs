@@ -9,7 +9,7 @@ use crate::ledger::entry::{Actor, Fact, RequestFacts, Scope};
 use crate::model::{PersonId, WindowClock};
 
 /// What is now so; `name` says what a person is called.
-pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
+pub(crate) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
     match fact {
         Fact::NodeInitialised { origin, .. } => format!("the ledger of {origin} begins"),
         Fact::PersonAdded(facts) => {
@@ -53,7 +53,7 @@ pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
 }
 
 /// Who caused it.
-pub(super) fn by(actor: &Actor, name: &dyn Fn(&PersonId) -> String) -> String {
+pub(crate) fn by(actor: &Actor, name: &dyn Fn(&PersonId) -> String) -> String {
     match actor {
         Actor::Node => "the bastion".to_owned(),
         Actor::Operator => "the machine's operator".to_owned(),
