@@ -271,6 +271,28 @@ fn sftp_names_are_recorded_as_they_crossed_the_wire() {
     is_pair("link", "/etc", &format!("{d}/a"));
 }
 
+/// A client cannot switch off what is written down of its files: one that uses handles before it is given them ends,
+/// before that has any effect; one that has very many open is followed.
+#[test]
+fn no_file_moves_over_sftp_unnamed() {
+    let (world, target) = ready("sftp");
+    let dir = place(world, &target);
+    fs::write(dir.join("secret"), "seen\n").unwrap();
+    for (attack, name) in [("guessed-write", "new"), ("guessed-read", "secret"), ("many", "secret")] {
+        let path = dir.join(name);
+        let args = ["--attack", attack, "--place", &path.to_string_lossy()];
+        let said = clients::python(world, "hostile_sftp.py", &target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");
+    }
+    assert!(!dir.join("new").exists(), "the piece with the guess in it never reached the target");
+    let named =
+        files(world, &target).iter().filter(|file| file["sha256"] == sha256(b"seen\n").as_str()).count();
+    assert_eq!(named, 600);
+    let rows = world.sessions(&target);
+    let violated = rows.iter().filter(|row| end_reason(row) == "protocol_violated").count();
+    assert_eq!(violated, 2, "{rows:?}");
+}
+
 /// D-04 over the old protocol of scp: names no honest scp sends. The target decides; the recording says what was tried.
 #[test]
 fn scp_names_that_climb_or_break_lines_are_recorded() {

@@ -219,6 +219,17 @@ async fn overdue(inbound: &Inbound) {
     tokio::time::sleep(LAST_WORDS * 2).await;
 }
 
+/// Ends the session when what runs in the channel can no longer be followed and has to be.
+pub(super) fn end_if_violated(opening: &Opening, observer: &Mutex<Observer>) -> Result<(), Over> {
+    match lock(observer).violated() {
+        Some(reason) => {
+            opening.tap.end(reason);
+            Err(Over)
+        }
+        None => Ok(()),
+    }
+}
+
 pub(super) fn lock(observer: &Mutex<Observer>) -> MutexGuard<'_, Observer> {
     observer.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -246,10 +257,7 @@ async fn submit(
         }
         let events = items.iter().flat_map(|item| input_events(item, observer)).collect();
         let position = opening.tap.submit(opening.number, events)?;
-        if lock(observer).is_violated() {
-            opening.tap.end(EndReason::ProtocolViolated);
-            return Err(Over);
-        }
+        end_if_violated(opening, observer)?;
         if sealed.send((position, items)).await.is_err() {
             return Ok(());
         }

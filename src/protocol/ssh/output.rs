@@ -12,7 +12,7 @@ use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::mpsc;
 
-use super::channel::{Kind, Opening, lock};
+use super::channel::{Kind, Opening, end_if_violated, lock};
 use super::inbound::{BATCH, Signal};
 use super::observe::Observer;
 use crate::recording::event::{Body, Direction, Stream};
@@ -93,6 +93,7 @@ async fn gather(
         is_closed |= batch.iter().any(|message| matches!(message, ChannelMsg::Close));
         let events = batch.iter().flat_map(|message| events(message, observer)).collect();
         let position = opening.tap.submit(opening.number, events)?;
+        end_if_violated(opening, observer)?;
         if recorded.send((position, batch)).await.is_err() {
             return Ok(is_closed);
         }
