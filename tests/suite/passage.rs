@@ -324,13 +324,43 @@ fn scp_names_that_climb_or_break_lines_are_recorded() {
     );
 }
 
+/// D-01: what is started in vain is bounded, and each attempt stands in the recording.
+#[test]
+fn starts_that_are_denied_or_come_second_are_counted_and_recorded() {
+    let (world, few) = ready("sftp");
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let other = world.hand("bob").key();
+    let attack = |target: &str, name: &str| {
+        let args = ["--attack", name, "--other-key", &other.to_string_lossy()];
+        let said = clients::python(world, "hostile_client.py", target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{name}: {said:?}");
+    };
+    attack(&few, "denied-starts");
+    assert_eq!(end_reason(&world.ended(&few)), "protocol_violated");
+    is_refused(&recorded(world, &few), "exec");
+    attack(&target, "second-start");
+    world.ended(&target);
+    let rows = world.sessions(&target);
+    let sessions = rows.iter().map(|row| crate::postern::id(&row.to_string(), "ses_").unwrap());
+    let events: Vec<Value> = sessions.flat_map(|session| world.events(&session)).collect();
+    for what in ["exec", "shell"] {
+        let is_it = |event: &&Value| {
+            event["type"] == "refused"
+                && event["what"] == what
+                && event["why"] == "something runs in this channel already"
+        };
+        assert_eq!(events.iter().filter(is_it).count(), 1, "{what}: {events:?}");
+    }
+}
+
 /// D-05: ten thousand variables by hand: the listed ones pass up to the cap, the rest is refused until the gate has
 /// had enough of it, and the recording holds both.
 #[test]
 fn a_flood_of_variables_ends_in_the_cap_and_in_the_recording() {
     let (world, target) = ready(ALL);
     let other = world.hand("bob").key();
-    for attack in ["environment-cap", "environment-flood"] {
+    for attack in ["environment-cap", "environment-flood", "variables-of-many-channels"] {
         let args = ["--attack", attack, "--other-key", &other.to_string_lossy()];
         let said = clients::python(world, "hostile_client.py", &target, &args);
         assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");

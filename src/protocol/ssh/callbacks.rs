@@ -152,7 +152,11 @@ impl Handler for ClientSide {
             tap.end(EndReason::ClientFlooded);
             return Err(Hangup::Violated);
         }
-        entry.inbound.push(data);
+        // Before anything runs nobody takes bytes, as with OpenSSH; a target that kept them for what is started next would
+        // get them unfollowed.
+        if entry.is_started() {
+            entry.inbound.push(data);
+        }
         Ok(())
     }
 
@@ -279,7 +283,7 @@ impl Handler for ClientSide {
     async fn agent_request(&mut self, channel: ChannelId, _session: &mut Session) -> Result<bool, Hangup> {
         let (tap, entry) = self.entry(channel)?;
         tap.refused(entry.number, "agent forwarding", "not offered through this gate");
-        self.count_refusal()?;
+        entry.count_refusal(tap)?;
         Ok(false)
     }
 

@@ -24,7 +24,7 @@ use crate::wire::ssh::environment::Environment;
 const CHANNELS: usize = 10;
 /// Channels that are over and still remembered, because what the client sent before it knew may be on its way.
 const REMEMBERED: usize = 256;
-/// Channels one connection may ask for and be refused.
+/// How often a connection may be refused something, and each of its channels beside that.
 const REFUSALS: u32 = 1_000;
 
 /// The client's side of one connection.
@@ -62,6 +62,24 @@ pub(super) struct Entry {
     confirmed: Arc<AtomicBool>,
     pub(super) environment: Environment,
     is_started: bool,
+    refusals: u32,
+}
+
+impl Entry {
+    /// Whether anything runs in it that could take bytes.
+    pub(super) const fn is_started(&self) -> bool {
+        self.is_started
+    }
+
+    /// Counts a refusal on this channel. A connection that lives long may have many, each refused a little.
+    pub(super) fn count_refusal(&mut self, tap: &Tap) -> Result<(), Hangup> {
+        self.refusals += 1;
+        if self.refusals <= REFUSALS {
+            return Ok(());
+        }
+        tap.end(EndReason::ProtocolViolated);
+        Err(Hangup::Violated)
+    }
 }
 
 /// The connection is over: the client broke the protocol, or the library did.
@@ -69,7 +87,7 @@ pub(super) struct Entry {
 pub(super) enum Hangup {
     #[error(transparent)]
     Library(#[from] russh::Error),
-    #[error("the client used a channel that was never confirmed, or opened too many")]
+    #[error("the client used a channel that was never confirmed, or was refused too much")]
     Violated,
 }
 
@@ -147,9 +165,14 @@ impl ClientSide {
         session: &mut Session,
     ) -> Result<(), Hangup> {
         let (tap, entry) = self.entry(id)?;
-        let is_allowed = !entry.is_started && tap.allows(entry.number, &Action::Use(wants));
-        entry.is_started |= is_allowed;
-        answer(is_allowed && entry.inbound.request(request), id, session)
+        if entry.is_started {
+            tap.refused(entry.number, &wants.to_string(), "something runs in this channel already");
+        } else if tap.allows(entry.number, &Action::Use(wants)) {
+            entry.is_started = true;
+            return answer(entry.inbound.request(request), id, session);
+        }
+        entry.count_refusal(tap)?;
+        answer(false, id, session)
     }
 
     /// Queues a request that needs no capability of its own.
@@ -172,7 +195,7 @@ impl ClientSide {
     ) -> Result<(), Hangup> {
         let (tap, entry) = self.entry(id)?;
         tap.refused(entry.number, what, why);
-        self.count_refusal()?;
+        entry.count_refusal(tap)?;
         answer(false, id, session)
     }
 
@@ -185,7 +208,7 @@ impl ClientSide {
         open < CHANNELS && self.tasks.count() < CHANNELS * 2
     }
 
-    /// Counts a refusal: each is recorded, and a client that does nothing else is hung up on.
+    /// Counts a refusal that no channel is there for: each is recorded, and a client that does nothing else is hung up on.
     pub(super) fn count_refusal(&mut self) -> Result<(), Hangup> {
         self.refusals += 1;
         if self.refusals <= REFUSALS {
@@ -242,6 +265,7 @@ impl ClientSide {
             environment: Environment::default(),
             // Nothing is started on a forward: it carries bytes and no requests.
             is_started: matches!(kind, Kind::Forward { .. }),
+            refusals: 0,
         };
         self.channels.insert(channel.id(), entry);
         let opening = Opening {
@@ -286,6 +310,7 @@ impl ClientSide {
             confirmed: Arc::new(AtomicBool::new(true)),
             environment: Environment::default(),
             is_started: true,
+            refusals: 0,
         };
         self.channels.insert(id, entry);
         self.tasks.spawn(pump);
