@@ -18,6 +18,7 @@ parser = argparse.ArgumentParser()
 for name in ("--user", "--key", "--known-hosts", "--attack", "--other-key"):
     parser.add_argument(name, required=True)
 parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--place", help="where an upload goes")
 options = parser.parse_args()
 
 KEY = paramiko.Ed25519Key.from_private_key_file(options.key)
@@ -378,6 +379,28 @@ def second_start():
     made.close()
 
 
+def leave_at_once(command, wait):
+    """Sends an upload, the end of it and the end of the channel, and is gone before the target has taken it."""
+    content = b"".join(b"%015d\n" % number for number in range(200_000))
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command(f"{command} > {options.place}; echo done > {options.place}-done")
+    channel.sendall(content)
+    channel.shutdown_write()
+    channel.close()
+    time.sleep(wait)
+    made.close()
+
+
+def leave_a_slow_target():
+    leave_at_once("sleep 4; cat", 0)
+
+
+def leave_an_echo():
+    """The target answers with all it gets, which nobody reads."""
+    leave_at_once("tee /dev/stderr", 1)
+
+
 def agent_and_x11():
     made, channel = with_channel(
         (b"auth-agent-req@openssh.com",),
@@ -428,6 +451,8 @@ attacks = {
     "variables-of-many-channels": variables_of_many_channels,
     "denied-starts": denied_starts,
     "second-start": second_start,
+    "leave-a-slow-target": leave_a_slow_target,
+    "leave-an-echo": leave_an_echo,
     "agent-and-x11": agent_and_x11,
     "unknown-requests": unknown_requests,
 }

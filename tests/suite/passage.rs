@@ -324,6 +324,34 @@ fn scp_names_that_climb_or_break_lines_are_recorded() {
     );
 }
 
+/// D-01: a client that leaves behind its upload has sent it: all of it goes to the target, and all of it is recorded.
+#[test]
+fn an_upload_whose_client_has_left_arrives_whole() {
+    let (world, _) = ready(ALL);
+    let other = world.hand("bob").key();
+    let content: String = (0..200_000).map(|number| format!("{number:015}\n")).collect();
+    for attack in ["leave-a-slow-target", "leave-an-echo"] {
+        let target = world.target();
+        world.grant("alice", &target, ALL);
+        let to = world.dir.join(format!("{target}-upload"));
+        let (other, place) = (other.to_string_lossy(), to.to_string_lossy());
+        let args = ["--attack", attack, "--other-key", &other, "--place", &place];
+        let said = clients::python(world, "hostile_client.py", &target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");
+        let done = world.dir.join(format!("{target}-upload-done"));
+        wait::until(wait::LONG, "the command ends", || done.exists().then_some(()));
+        let got = fs::read(&to).unwrap();
+        assert!(content.as_bytes().starts_with(&got), "{attack}: nothing that was not sent");
+        // A channel that is closed is no longer read by sshd either, which ends a command that goes on talking.
+        assert!(attack == "leave-an-echo" || got.len() == content.len(), "{attack}: {} bytes", got.len());
+        world.ended(&target);
+        let rows = world.sessions(&target);
+        let inputs = rows.iter().map(|row| crate::postern::id(&row.to_string(), "ses_").unwrap());
+        let inputs = inputs.map(|session| bytes(&world.events(&session), "input"));
+        assert!(inputs.into_iter().any(|input| input == content.as_bytes()), "{attack}: the recording");
+    }
+}
+
 /// D-01: what is started in vain is bounded, and each attempt stands in the recording.
 #[test]
 fn starts_that_are_denied_or_come_second_are_counted_and_recorded() {

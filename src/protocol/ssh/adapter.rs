@@ -30,9 +30,12 @@ use crate::session::adapter::{Adapter, Authenticator, ConnectError, Greeted, Pag
 
 /// How long a client has to prove somebody.
 const LOGIN: Duration = Duration::from_secs(60);
-/// How long a client has to answer a page or to hear the last words.
+/// How long a client has to answer a page.
 const PATIENCE: Duration = Duration::from_secs(300);
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a client has to hear why it is refused: a few round trips on a slow line.
+const FAREWELL: Duration = Duration::from_secs(15);
+/// How long targets may take what a client sent that has left. One that takes nothing for a while is given up before.
+const DELIVERY: Duration = Duration::from_secs(300);
 /// How long a word inside a carrier takes to leave it.
 const CARRIED_WORD: Duration = Duration::from_millis(5);
 
@@ -210,7 +213,7 @@ impl Adapter for SshAdapter {
     async fn refuse(&mut self, why: &str) {
         self.answer(Answer::Refuse(why.to_owned())).await;
         // The client hears the words through its dialogue, if it has one, and hangs up.
-        tokio::time::timeout(LAST_WORDS, self.over()).await.ok();
+        tokio::time::timeout(FAREWELL, self.over()).await.ok();
     }
 
     async fn connect(&mut self, way: &Way) -> Result<(), ConnectError> {
@@ -224,8 +227,10 @@ impl Adapter for SshAdapter {
 
     async fn relay(&mut self) -> EndReason {
         let reason = self.over().await;
-        // What the client sent before it left reaches the target, and how its transfers ended is recorded.
-        tokio::time::timeout(LAST_WORDS, self.tasks.finish()).await.ok();
+        if reason == EndReason::ClientLeft {
+            // What the client sent before it left reaches the target, and how its transfers ended is recorded.
+            tokio::time::timeout(DELIVERY, self.tasks.finish()).await.ok();
+        }
         reason
     }
 

@@ -28,8 +28,10 @@ use crate::session::relay::Position;
 
 /// Batches sealed and not yet forwarded, per channel.
 const IN_FLIGHT: usize = 8;
-/// How long a target may take to close a channel that the client has closed.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a target may take to close a channel that the client has closed, once it has taken everything.
+const TO_CLOSE: Duration = Duration::from_secs(10);
+/// How long a target may take nothing of what a client sent that has closed the channel.
+const TO_TAKE: Duration = Duration::from_secs(20);
 
 /// What a channel is for.
 pub(super) enum Kind {
@@ -174,13 +176,13 @@ async fn pump(
             // The client has closed the channel: the target gets to say its last words, which nobody hears but the
             // recording.
             to_target.close().await.ok();
-            tokio::time::timeout(LAST_WORDS, output).await.unwrap_or(Ok(()))?;
+            tokio::time::timeout(TO_CLOSE, output).await.unwrap_or(Ok(()))?;
         }
         reason = stalled(opening, connection, to_target.id(), client.id()) => {
             opening.tap.end(reason);
             return Err(Over);
         }
-        () = overdue(&opening.inbound) => {
+        () = overdue(&opening.inbound, connection.traffic()) => {
             to_target.close().await.ok();
         }
     }
@@ -213,10 +215,17 @@ async fn stalled(
     }
 }
 
-/// The client has closed the channel, and the target has neither taken what was sent nor gone for too long.
-async fn overdue(inbound: &Inbound) {
+/// The client has closed the channel, and for too long the target has taken nothing of what was sent before.
+async fn overdue(inbound: &Inbound, traffic: &Traffic) {
     inbound.closed().await;
-    tokio::time::sleep(LAST_WORDS * 2).await;
+    let mut seen = None;
+    loop {
+        let now = Some(traffic.moved());
+        if std::mem::replace(&mut seen, now) == now {
+            return;
+        }
+        tokio::time::sleep(TO_TAKE).await;
+    }
 }
 
 /// Ends the session when what runs in the channel can no longer be followed and has to be.
@@ -314,8 +323,9 @@ async fn forward(
                 Item::Request(request) => send_request(request, target).await,
             };
             if sent.is_err() {
-                // The target is gone; its own pump says so.
+                // The target is gone. The other pump says so, when its last words have been heard.
                 opening.inbound.discard();
+                opening.inbound.closed().await;
                 return Ok(());
             }
         }

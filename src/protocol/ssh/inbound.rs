@@ -155,7 +155,7 @@ impl Inbound {
         self.wake.notify_one();
     }
 
-    /// Resolves when the channel is closed, if it ever is.
+    /// Resolves when the client has closed the channel, if it ever does.
     pub(super) async fn closed(&self) {
         self.closed.cancelled().await;
     }
@@ -166,7 +166,6 @@ impl Inbound {
         waiting.is_closed = true;
         waiting.items.clear();
         drop(waiting);
-        self.closed.cancel();
         self.wake.notify_one();
     }
 
