@@ -18,7 +18,7 @@ use russh::server::{self, RunningSession};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::carrier::{Carried, CarriedStream, Front, Origin};
+use super::carrier::{self, Carried, CarriedStream, Front, Origin};
 use super::channel::{Targets, Tasks};
 use super::client_side::{ClientSide, Hangup, Mode};
 use super::login::{self, Answer, Knock, Porch};
@@ -92,6 +92,7 @@ pub struct SshAdapter {
     porch: Option<Porch>,
     running: Option<RunningSession<ClientSide>>,
     place: Option<Place>,
+    client: SocketAddr,
     is_carried: bool,
 }
 
@@ -100,6 +101,7 @@ impl SshAdapter {
     #[must_use]
     pub fn new(arrival: Arrival, front: Arc<dyn Front>) -> Self {
         Self {
+            client: arrival.client(),
             is_carried: arrival.carried_to.is_some(),
             arrival: Some(arrival),
             front,
@@ -160,6 +162,23 @@ impl SshAdapter {
         }
     }
 
+    /// Lets a carrier carry until its client is gone, or until nothing has been inside it for long.
+    async fn carry(&mut self) {
+        let (tasks, client) = (Arc::clone(&self.tasks), self.client);
+        tokio::select! {
+            reason = self.over() => if reason != EndReason::ClientLeft {
+                metrics::counter!("postern_carriers_cut_total", "reason" => reason.name()).increment(1);
+                tracing::warn!(%client, ?reason, "carrier cut");
+            },
+            () = carrier::unused(|| tasks.count() == 0) => {
+                metrics::counter!("postern_carriers_cut_total", "reason" => EndReason::Idle.name()).increment(1);
+                tracing::info!(%client, "carrier closed: it carried nothing for long");
+                let words = self.part("postern: this connection carried nothing for half an hour");
+                tokio::time::timeout(FAREWELL, words).await.ok();
+            }
+        }
+    }
+
     async fn answer(&mut self, answer: Answer) {
         if let Some(porch) = &self.porch {
             // A client that is gone needs no answer.
@@ -195,7 +214,7 @@ impl Adapter for SshAdapter {
         match knock {
             Knock::Proved(greeted) => Ok(*greeted),
             Knock::Carrier => {
-                self.over().await;
+                self.carry().await;
                 Err(Parted::Carried)
             }
             Knock::Reply(_) => Err(Parted::Left),

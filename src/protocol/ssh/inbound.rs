@@ -93,6 +93,7 @@ struct Waiting {
     items: VecDeque<Slot>,
     requests: usize,
     is_closed: bool,
+    is_flooded: bool,
 }
 
 #[derive(Debug)]
@@ -167,6 +168,17 @@ impl Inbound {
         waiting.items.clear();
         drop(waiting);
         self.wake.notify_one();
+    }
+
+    /// As [`Self::discard`], because the client sent more than is held for it.
+    pub(super) fn flood(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_flooded = true;
+        self.discard();
+    }
+
+    /// Whether that is why the channel is gone.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_flooded
     }
 
     /// Whether the channel is gone.

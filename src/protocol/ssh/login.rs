@@ -97,6 +97,12 @@ impl Doorbell {
         self.knocks.send(Knock::Carrier).await.is_ok()
     }
 
+    /// Only last words are left for this client: it hears them in the dialogue, if it has one.
+    pub(super) fn farewell(&mut self, user: &str, words: String) -> Auth {
+        self.stage = Stage::Farewell { user: user.to_owned(), words, is_shown: false };
+        dialogue()
+    }
+
     /// A proven person wants a target; `Ok` when they are in.
     pub(super) async fn proved(
         &mut self,
