@@ -69,7 +69,7 @@ impl Fuse {
         self.hold(socket, Held::Client).map(|_| ())
     }
 
-    /// Holds a connection to the target for as long as the returned value lives, and closes it then: a session may make
+    /// Holds a connection to the target for as long as the returned value lives, and resets it then: a session may make
     /// many, one after the other. As [`Self::hold_client`].
     ///
     /// # Errors
@@ -159,7 +159,8 @@ impl Sockets {
     }
 }
 
-/// A connection to the target that is held. Dropping it closes the connection and lets go of it.
+/// A connection to the target that is held. Dropping it resets the connection and lets go of it: what the target has not
+/// taken by then must not reach it later, when the session may be over.
 #[must_use = "dropping it closes the connection"]
 #[derive(Debug)]
 pub struct Hold {
@@ -172,7 +173,7 @@ impl Drop for Hold {
         let held = self.fuse.lock().held.remove(&self.id);
         if let Some(Held::Target(socket)) = held {
             // Not left to the library, whose loop may wait for a peer: what is not held must be dead.
-            rustix::net::shutdown(socket, Shutdown::Both).ok();
+            reset(socket);
         }
     }
 }
@@ -188,7 +189,7 @@ impl fmt::Debug for Held {
 }
 
 /// Drops a TCP connection with a reset; anything else is shut down in both directions. Says whether it is dead now.
-fn reset(socket: impl AsFd) -> bool {
+pub(super) fn reset(socket: impl AsFd) -> bool {
     use rustix::io::Errno;
     if rustix::net::connect_unspec(&socket).is_ok() {
         return true;
@@ -273,7 +274,7 @@ mod tests {
             let hold = fuse.hold_target(&target).unwrap();
             let (other, mut its_other) = pair().await;
             drop(fuse.hold_target(&other).unwrap());
-            assert_eq!(its_other.read(&mut [0_u8; 1]).await.unwrap(), 0, "what is let go is closed");
+            assert!(its_other.read(&mut [0_u8; 1]).await.is_err(), "what is let go is reset");
             assert_eq!(fuse.blow(Cut::Targets), Severed { targets: 1, failed: 0 });
             assert!(!left.load(std::sync::atomic::Ordering::SeqCst));
             let mut buffer = [0_u8; 1];
