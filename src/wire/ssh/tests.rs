@@ -205,6 +205,33 @@ fn content_sent_ahead_of_a_refusal_is_read_as_the_receiver_reads_it() {
     );
 }
 
+/// What is held is used up piece by piece, in place.
+#[test]
+fn many_small_files_sent_far_ahead_are_each_reported() {
+    let mut scp = ScpSession::new(Way::Upload, b"/srv".to_vec());
+    let mut found = Vec::new();
+    scp.target(b"\0", &mut found).unwrap();
+    let records: Vec<u8> =
+        (0..10_000).flat_map(|number| format!("C0644 4 {number:04}\n{number:04}\0").into_bytes()).collect();
+    for piece in records.chunks(100_000) {
+        scp.client(piece, &mut found).unwrap();
+    }
+    for _ in 0..10_000 {
+        scp.target(b"\0\0", &mut found).unwrap();
+    }
+    for (number, file) in found.iter().enumerate() {
+        assert_eq!((file.path.clone(), file.bytes), (format!("{number:04}").into_bytes(), Some(4)));
+        assert_eq!(file.outcome, Outcome::Done);
+    }
+    assert_eq!(found.len(), 10_000);
+    let up = [b"D0755 0 d\n".to_vec(), b"C0644 0 f\n\0".to_vec(), b"E\n".to_vec(), b"C0644 0 g\n\0".to_vec()]
+        .concat();
+    scp.client(&up, &mut found).unwrap();
+    scp.target(&[0; 6], &mut found).unwrap();
+    let paths: Vec<&[u8]> = found[10_000..].iter().map(|file| &file.path[..]).collect();
+    assert_eq!(paths, [&b"d"[..], b"d/f", b"g"]);
+}
+
 proptest! {
     #[test]
     fn any_sftp_bytes_cut_anyhow_give_the_same_answer(
