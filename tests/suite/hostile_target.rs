@@ -93,6 +93,17 @@ fn noise_from_a_target_harms_nobody_else() {
         survived += usize::from(said.code == 0 && said.out.ends_with("survived\n"));
     }
     assert!(survived > 0, "the target has been heard at all: {}", hostile.process.log());
+    hostile.world.ended(&hostile.name);
+    let rows = hostile.world.sessions(&hostile.name);
+    let refused = |row: &serde_json::Value| {
+        let events = hostile.world.events(&crate::postern::id(&row.to_string(), "ses_").unwrap());
+        let refused = events.into_iter().filter(|event| event["type"] == "refused");
+        refused.filter_map(|event| event["what"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let flood = rows.iter().map(refused).find(|refused| refused.len() > 50).expect("ten thousand channels");
+    let further = flood.iter().filter(|what| what.contains("further channels")).count();
+    assert_eq!((flood.len(), further), (102, 2), "{:?}", flood.last());
+    assert_eq!(flood.last().unwrap(), "9900 further channels of the target's");
     is_well(hostile.world, &canary, "the noise");
 }
 

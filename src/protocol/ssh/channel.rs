@@ -122,6 +122,7 @@ async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle)
             opening.confirmed.store(true, Ordering::Release);
             reply.accept().await;
             let pumped = pump(opening, &connection, target, &client).await;
+            connection.report_rest();
             drop(connection);
             // `Over` means that the session was cut, and why is already on record. A client whose channel is closed
             // hangs up before it hears that.
