@@ -22,11 +22,11 @@ pub struct Fuse {
 struct Sockets {
     is_blown: bool,
     next: u64,
-    held: BTreeMap<u64, Held>,
+    held: BTreeMap<u64, Socket>,
 }
 
 /// One socket, by what may be done to it.
-enum Held {
+enum Socket {
     /// Shared with other sessions; leaving only this session's part of it is possible.
     Carrier { socket: Arc<OwnedFd>, leave: Box<dyn Fn() + Send + Sync> },
     /// The client's own connection.
@@ -66,7 +66,7 @@ impl Fuse {
     /// # Errors
     /// [`Blown`] when the fuse has blown already, or when the process has no descriptor left to hold it with.
     pub fn hold_client(&self, socket: impl AsFd) -> Result<(), Blown> {
-        self.hold(socket, Held::Client).map(|_| ())
+        self.hold(socket, Socket::Client).map(|_| ())
     }
 
     /// Holds a connection to the target for as long as the returned value lives, and resets it then: a session may make
@@ -75,7 +75,7 @@ impl Fuse {
     /// # Errors
     /// As [`Self::hold_client`].
     pub fn hold_target(&self, socket: impl AsFd) -> Result<Hold, Blown> {
-        let id = self.hold(socket, Held::Target)?;
+        let id = self.hold(socket, Socket::Target)?;
         Ok(Hold { fuse: self.clone(), id })
     }
 
@@ -94,11 +94,11 @@ impl Fuse {
             leave();
             return Err(Blown);
         }
-        sockets.add(Held::Carrier { socket, leave: Box::new(leave) });
+        sockets.add(Socket::Carrier { socket, leave: Box::new(leave) });
         Ok(())
     }
 
-    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Held) -> Result<u64, Blown> {
+    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Socket) -> Result<u64, Blown> {
         let Ok(handle) = socket.as_fd().try_clone_to_owned() else {
             reset(socket.as_fd());
             return Err(Blown);
@@ -120,21 +120,21 @@ impl Fuse {
             sockets.is_blown = true;
             let (now, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut sockets.held)
                 .into_iter()
-                .partition(|(_, held)| cut != Cut::Targets || matches!(held, Held::Target(_)));
+                .partition(|(_, held)| cut != Cut::Targets || matches!(held, Socket::Target(_)));
             sockets.held = left;
             now
         };
         let mut severed = Severed::default();
         for held in now.values() {
             let is_dead = match held {
-                Held::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
-                Held::Carrier { leave, .. } => {
+                Socket::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
+                Socket::Carrier { leave, .. } => {
                     leave();
                     true
                 }
-                Held::Client(socket) | Held::Target(socket) => reset(socket),
+                Socket::Client(socket) | Socket::Target(socket) => reset(socket),
             };
-            severed.targets += usize::from(is_dead && matches!(held, Held::Target(_)));
+            severed.targets += usize::from(is_dead && matches!(held, Socket::Target(_)));
             severed.failed += usize::from(!is_dead);
         }
         severed
@@ -152,7 +152,7 @@ impl Fuse {
 }
 
 impl Sockets {
-    fn add(&mut self, held: Held) -> u64 {
+    fn add(&mut self, held: Socket) -> u64 {
         self.next += 1;
         self.held.insert(self.next, held);
         self.next
@@ -171,14 +171,14 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let held = self.fuse.lock().held.remove(&self.id);
-        if let Some(Held::Target(socket)) = held {
+        if let Some(Socket::Target(socket)) = held {
             // Not left to the library, whose loop may wait for a peer: what is not held must be dead.
             reset(socket);
         }
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Carrier { .. } => "Carrier",

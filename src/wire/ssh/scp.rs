@@ -55,7 +55,7 @@ pub struct ScpSession {
     /// How long the path was before each directory in it.
     directories: Vec<usize>,
     state: State,
-    held: Held,
+    held: SentAhead,
     line: Vec<u8>,
     answer: Option<Vec<u8>>,
     failed: Option<ScpError>,
@@ -80,12 +80,12 @@ enum State {
 
 /// What the sender has sent ahead. Each byte is moved a few times at most, however many answers it takes to use them up.
 #[derive(Debug, Default)]
-struct Held {
+struct SentAhead {
     bytes: Vec<u8>,
     used: usize,
 }
 
-impl Held {
+impl SentAhead {
     fn rest(&self) -> &[u8] {
         self.bytes.get(self.used..).unwrap_or_default()
     }
@@ -138,7 +138,7 @@ impl ScpSession {
             path: Vec::new(),
             directories: Vec::new(),
             state: State::Start,
-            held: Held::default(),
+            held: SentAhead::default(),
             line: Vec::new(),
             answer: None,
             failed: None,
