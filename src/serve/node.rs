@@ -32,6 +32,7 @@ use crate::ledger::entry::Actor;
 use crate::model::{Clock, EndReason, Signer};
 use crate::net::{Listener, ListenerLimits};
 use crate::policy::{Engine, PolicyError};
+use crate::protocol::ssh::Carriers;
 use crate::recording::{Journal, JournalError, JournalSettings};
 use crate::session::{Gate, LastWords, Limits, Registry, patrol, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
@@ -167,6 +168,7 @@ impl Node {
             host_authority: SshCertificateAuthority::new(Arc::clone(keys.host_ca())),
             store: gate.store.clone(),
             clock: gate.clock.clone(),
+            carriers: Carriers::default(),
             carried: carry,
             certificates: Mutex::new(HashMap::new()),
         };
