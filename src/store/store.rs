@@ -191,9 +191,8 @@ impl Store {
     ) -> Result<R, StoreError> {
         let reader = self.reader();
         reader.freeze()?;
-        let result = look(reader.as_ref());
-        reader.thaw()?;
-        result
+        let _thaw = Thaw(reader.as_ref());
+        look(reader.as_ref())
     }
 
     pub(super) fn reader(&self) -> MutexGuard<'_, Box<dyn Reader>> {
@@ -205,12 +204,27 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // A sender nobody listens to takes the place of ours, so that the writer sees its last one go.
         drop(std::mem::replace(&mut self.jobs, queue().0));
+        // The last clone may be dropped by a watcher or an answer, on one of these very threads. The others wait for
+        // that one, so none of them is waited for there; they end by themselves.
+        let here = std::thread::current().id();
+        if self.threads.iter().any(|thread| thread.thread().id() == here) {
+            return;
+        }
         for thread in self.threads.drain(..) {
-            // The last clone may be dropped by a watcher or an answer, on one of these very threads.
-            let is_here = thread.thread().id() == std::thread::current().id();
-            if !is_here && thread.join().is_err() {
+            if thread.join().is_err() {
                 tracing::error!("a thread of the ledger panicked");
             }
+        }
+    }
+}
+
+/// Lets the reader see later moments again, also when what it froze for has panicked.
+struct Thaw<'a>(&'a dyn Reader);
+
+impl Drop for Thaw<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.thaw() {
+            tracing::error!(%error, "a reader of the ledger stays at one moment");
         }
     }
 }

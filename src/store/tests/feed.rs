@@ -177,3 +177,53 @@ fn what_is_due_passes_by_itself_and_the_ledgers_time_never_goes_back() {
     let behind = store.submit_blocking(story.erin.1.clone(), start(&story, 1)).unwrap_err();
     assert_eq!(behind, SubmitError::Failed(StoreError::ClockBehind { behind_s: 8600 }));
 }
+
+/// Holds a store until it hears of something, then lets it go on the feed's own thread.
+struct LetsGo {
+    store: Mutex<Option<Store>>,
+    go: Mutex<Receiver<()>>,
+    gone: Sender<()>,
+}
+
+impl Watcher for LetsGo {
+    fn changed(&self, _: &Arc<Entry>) {
+        if let Some(store) = self.store.lock().unwrap().take() {
+            self.go.lock().unwrap().recv().unwrap();
+            drop(store);
+            self.gone.send(()).unwrap();
+        }
+    }
+    fn lost(&self) {}
+}
+
+#[test]
+fn the_last_clone_can_go_on_the_feeds_thread_while_the_writer_waits_for_it() {
+    use futures_util::FutureExt as _;
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let ((go, wait), (gone, is_gone)) = (channel(), channel());
+    let watcher = LetsGo { store: Mutex::new(Some(store.clone())), go: Mutex::new(wait), gone };
+    let subscription = store.changes().subscribe(Interest::everything(), Arc::new(watcher));
+    // Nobody waits for these: the feed stands still, and sooner or later the writer with it.
+    for n in 0..200 {
+        let command = Command::LoadPolicy { hash: format!("{n:064x}") };
+        drop(store.submit(Actor::Node, command).now_or_never());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(store);
+    go.send(()).unwrap();
+    is_gone.recv_timeout(Duration::from_secs(20)).expect("neither thread waits for the other");
+    drop(subscription);
+}
+
+#[test]
+fn a_question_that_panics_leaves_the_reader_as_it_was() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let asked =
+        std::panic::AssertUnwindSafe(|| store.frozen(|_| -> Result<(), StoreError> { panic!("asked") }));
+    assert!(std::panic::catch_unwind(asked).is_err());
+    story(&store);
+    assert!(store.prove(1).is_ok(), "it sees what came later");
+    assert!(store.verify().is_ok());
+}
