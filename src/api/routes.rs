@@ -34,6 +34,26 @@ pub(super) struct Route {
 /// What every path begins with.
 pub(super) const PREFIX: &str = "/api/v1";
 
+/// Whether a call that succeeds leaves an entry in the ledger. What is no route leaves none.
+#[must_use]
+pub fn leaves_entry(method: &Method, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let fits = |route: &&Route| route.method == *method && is_at(route.path, path);
+    ROUTES.iter().find(fits).is_some_and(|route| route.leaves_entry)
+}
+
+/// Whether a path has the parts of a route's, `{…}` standing for any one.
+fn is_at(route: &str, path: &str) -> bool {
+    let (mut wanted, mut given) = (route.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == given || wanted.starts_with('{') => {}
+            (_, _) => return false,
+        }
+    }
+}
+
 /// Who may call a route.
 pub(super) enum Guard {
     /// Anybody; used to sign in.
@@ -158,3 +178,22 @@ pub(super) static ROUTES: &[Route] = &[
     route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger; size", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof),
     route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed; from, to", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_an_entry_is_known_by_method_and_path() {
+        for (method, path, leaves) in [
+            (Method::GET, "/people", false),
+            (Method::POST, "/people", true),
+            (Method::GET, "/recordings/ses_x/content?how=verify", true),
+            (Method::GET, "/recordings/ses_x/ledger", false),
+            (Method::POST, "/policies/explain", false),
+            (Method::GET, "/people/dave", false),
+        ] {
+            assert_eq!(leaves_entry(&method, path), leaves, "{method} {path}");
+        }
+    }
+}

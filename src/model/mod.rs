@@ -24,6 +24,6 @@ pub use id::{GrantId, IdError, PersonId, RequestId, SessionId};
 pub use name::{Login, NameError, PersonName, Role, TargetName};
 pub use principal::{Identity, PrincipalKind, Proof};
 pub use secret::Secret;
-pub use signer::{SignError, Signer, SigningKey};
+pub use signer::{PUBLIC_KEY_BYTES, SignError, Signer, SigningKey};
 pub use target::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target};
 pub use window::WindowClock;

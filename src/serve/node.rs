@@ -37,7 +37,7 @@ use crate::store::{Store, StoreError, SubmitError};
 use crate::telemetry;
 
 /// The ledger and the control socket, inside a bastion's directory.
-const LEDGER: &str = "ledger";
+pub(super) const LEDGER: &str = "ledger";
 const CONTROL: &str = "control.sock";
 /// Carried connections on their way to a lifecycle.
 const CARRIED: usize = 128;
@@ -252,7 +252,8 @@ impl Node {
     }
 }
 
-/// The API over a bastion's directory that nobody serves, for commands on its own machine.
+/// The API over a bastion's directory that nobody serves, for commands on its own machine that change something. What
+/// a crash left is finished first, as at a start.
 ///
 /// # Errors
 /// See [`ServeError`]; in particular when the directory is in use.
@@ -354,7 +355,7 @@ fn tls(keys: &Keystore) -> Result<rustls::ServerConfig, ServeError> {
     Ok(config)
 }
 
-fn authorities(config: &Config) -> Result<Authorities, ServeError> {
+pub(super) fn authorities(config: &Config) -> Result<Authorities, ServeError> {
     let mut cas = Vec::new();
     for (name, ca) in &config.authn.user_cas {
         let key = crate::authn::parse_public_key(&ca.public_key)

@@ -80,6 +80,9 @@ pub enum StoreError {
         /// Entries signed for.
         signed: u64,
     },
+    /// Somebody who only looks tried to change something.
+    #[error("the ledger was opened to be looked at only: nothing in it can be changed")]
+    ReadOnly,
     /// The entries do not give the signed root.
     #[error("the ledger was rewritten: its entries do not give the root that this node signed")]
     RootDiffers,

@@ -1,10 +1,11 @@
 //! The store as a whole: on a real directory, with a real key, and with everything that can be done to its file.
 //!
-//! The parts have their own tests beside them; `damage.rs` and `feed.rs` hold what would make this file long. Every backend
+//! The parts have their own tests beside them; `damage.rs`, `feed.rs` and `look.rs` hold what would make this file long. Every backend
 //! runs `conformance.rs` besides.
 
 mod damage;
 mod feed;
+mod look;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
