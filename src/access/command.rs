@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, WindowClock};
 use crate::model::{
-    Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role,
-    SessionId, Target, TargetName,
+    Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges, PrincipalKind,
+    RequestId, Role, SessionId, Target, TargetName,
 };
 
 /// Something wanted of the ledger.
@@ -88,6 +88,8 @@ pub enum Command {
     LoadPolicy {
         /// SHA-256 over the set, lower-case hex.
         hash: String,
+        /// How it differs from the one in force before, where that is known.
+        rules: PolicyChanges,
     },
     /// Ask for access; the requester is whoever submits this.
     MakeRequest {

@@ -3,8 +3,6 @@
 //! A set that does not load or fails its own table never replaces the one in force. Loading is an entry in the ledger,
 //! and that entry is what makes every live session ask again.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::call::{Call, Reply, Who};
@@ -12,13 +10,11 @@ use super::error::ApiError;
 use super::find;
 use crate::access::Command;
 use crate::model::{
-    Action, Capability, Login, PersonId, Proof, RequestId, Role, SessionId, Target, TargetName, WindowClock,
+    Action, Capability, Login, PersonId, PolicyChanges, Proof, RequestId, Role, SessionId, Target,
+    TargetName, WindowClock,
 };
-use crate::policy::{self, Engine, Principal, Question, Resource};
+use crate::policy::{self, Engine, Principal, Question, ReloadError, Reloaded, Resource};
 
-/// Largest policy file shown, in bytes, and most files.
-const LARGEST_FILE: u64 = 256 * 1024;
-const MOST_FILES: usize = 64;
 /// Most rules shown.
 const MOST_RULES: usize = 1000;
 
@@ -27,7 +23,7 @@ const MOST_RULES: usize = 1000;
 pub(super) struct Policies {
     /// SHA-256 over the set.
     hash: String,
-    /// The files of the directory as they are now; those in the binary when there is none.
+    /// The files of the set, as they were when it was loaded.
     files: Vec<PolicyFile>,
     /// What a request would need, for each login of each target.
     rules: Vec<RuleView>,
@@ -61,6 +57,8 @@ pub(super) struct RuleView {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct Loaded {
     hash: String,
+    /// How it differs from the one in force before. `approvals.toml` and `decisions.toml` are named like rules.
+    rules: PolicyChanges,
 }
 
 /// A question to explain.
@@ -109,30 +107,31 @@ impl RuleView {
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
     let engine = &call.gate.parts.policy;
-    let files = match &call.gate.parts.policies {
-        Some(directory) => files(directory).map_err(ApiError::failed)?,
-        None => {
-            Engine::defaults().map(|(name, text)| PolicyFile { name: name.into(), text: text.into() }).into()
-        }
-    };
+    let (hash, files) = engine.files();
+    let files = files.into_iter().map(|(name, text)| PolicyFile { name, text }).collect();
     let rules = call.look(|state| {
         let each = state.targets().flat_map(|target| target.logins.iter().map(move |login| (target, login)));
         each.take(MOST_RULES).map(|(target, login)| RuleView::of(engine, target, login)).collect()
     });
-    Reply::json(&Policies { hash: engine.hash(), files, rules })
+    Reply::json(&Policies { hash, files, rules })
 }
 
 pub(super) async fn reload(call: Call) -> Result<Reply, ApiError> {
-    let policy = &call.gate.parts.policy;
-    let replaced = policy.reload().map_err(|e| {
-        ApiError::conflict("policy_refused", e.to_string()).hint("the policies in force before stay in force")
-    })?;
-    let hash = replaced.hash.clone();
-    if let Err(error) = call.submit(Command::LoadPolicy { hash: hash.clone() }).await {
-        policy.put_back(replaced);
-        return Err(error);
+    let (by, parts) = (call.actor()?, &call.gate.parts);
+    let (policy, store) = (parts.policy.clone(), parts.store.clone());
+    // On a thread of its own it is done to its end, also when nobody waits for the answer any more.
+    let reload = tokio::task::spawn_blocking(move || {
+        policy.reload(|loaded| {
+            let command = Command::LoadPolicy { hash: loaded.hash.clone(), rules: loaded.rules.clone() };
+            store.submit_blocking(by, command).map(|_| ())
+        })
+    });
+    match reload.await.map_err(ApiError::failed)? {
+        Ok(Reloaded { hash, rules }) => Reply::json(&Loaded { hash, rules }),
+        Err(ReloadError::Unnoted(error)) => Err(error.into()),
+        Err(ReloadError::Unusable(error)) => Err(ApiError::conflict("policy_refused", error.to_string())
+            .hint("the policies in force before stay in force")),
     }
-    Reply::json(&Loaded { hash })
 }
 
 pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
@@ -275,23 +274,4 @@ fn action(asked: &Asked) -> Result<Action, ApiError> {
         let names = Action::NAMED.map(|action| action.as_str().to_owned()).join(", ");
         ApiError::bad_input(format!("there is no such action; the actions are {names}, and ssh:shell, ssh:exec, ssh:sftp and ssh:forward with a capability"))
     })
-}
-
-/// The files of a policy directory, by name.
-fn files(directory: &Path) -> std::io::Result<Vec<PolicyFile>> {
-    use std::io::Read as _;
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)?.take(MOST_FILES) {
-        let path = entry?.path();
-        let kind = path.extension().and_then(|ending| ending.to_str());
-        if !matches!(kind, Some("cedar" | "cedarschema" | "toml")) {
-            continue;
-        }
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let mut text = String::new();
-        std::fs::File::open(&path)?.take(LARGEST_FILE).read_to_string(&mut text)?;
-        files.push(PolicyFile { name: name.to_owned(), text });
-    }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(files)
 }

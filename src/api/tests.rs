@@ -71,6 +71,27 @@ async fn the_machines_operator_may_do_everything_but_ask_and_approve() {
 }
 
 #[tokio::test]
+async fn policies_are_shown_as_they_are_in_force_and_a_rule_that_goes_is_named() {
+    let world = World::new().await;
+    let ada = world.sign_in("ada").await;
+    let file = world.directory.path().join("policies/more.cedar");
+    let rule = "@id(\"no-x\") @reason(\"no\") forbid (principal, action, resource) when { principal.name == \"x\" };";
+    let shown =
+        async || world.call(From::Operator, "GET", "/policies", "").await.1.to_string().contains("no-x");
+    let reload = async || world.call(From::Token(&ada), "POST", "/policies/reload", "").await.1;
+    std::fs::write(&file, rule).unwrap();
+    assert!(!shown().await, "a file alone is not in force");
+    assert_eq!(reload().await["rules"], json!({ "added": ["no-x"] }));
+    std::fs::remove_file(&file).unwrap();
+    assert!(shown().await, "nor out of force when it is gone");
+    assert_eq!(reload().await["rules"], json!({ "removed": ["no-x"] }));
+    assert!(!shown().await);
+    let (_, entries) = world.call(From::Operator, "GET", "/ledger/entries", "").await;
+    let last = entries["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["fact"]["rules"], json!({ "removed": ["no-x"] }), "{last}");
+}
+
+#[tokio::test]
 async fn a_request_is_approved_with_a_signature_by_somebody_else_and_revoked_again() {
     let world = World::new().await;
     let (erin, alice, zoe) =

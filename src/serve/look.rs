@@ -50,7 +50,6 @@ pub fn look_offline(directory: &Path) -> Result<axum::Router, ServeError> {
         store,
         live: Arc::new(NobodyLive { recordings: config.recording.directory.clone() }),
         recordings: config.recording.directory,
-        policies: config.policy.directory,
         clock,
         node,
     });

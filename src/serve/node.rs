@@ -28,9 +28,9 @@ use crate::authn::{Authenticator, Authorities, UserCa};
 use crate::config::{Config, ConfigError};
 use crate::credential::{Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority};
 use crate::ledger::entry::Actor;
-use crate::model::{Clock, EndReason, Signer};
+use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
-use crate::policy::{Engine, PolicyError};
+use crate::policy::{Engine, PolicyError, ReloadError, Reloaded};
 use crate::recording::{Journal, JournalError, JournalSettings};
 use crate::session::{Gate, LastWords, Limits, Registry, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
@@ -220,12 +220,7 @@ impl Node {
         let config = Config::load(&self.directory)?;
         let authorities = authorities(&config)?;
         let gate = &self.gate;
-        let replaced = gate.policy.reload_from(config.policy.directory.clone())?;
-        let noted = gate.store.submit(Actor::Node, Command::LoadPolicy { hash: replaced.hash.clone() }).await;
-        if let Err(error) = noted {
-            gate.policy.put_back(replaced);
-            return Err(error.into());
-        }
+        reload_policy(gate, config.policy.directory.clone()).await?;
         gate.authenticator.replace_authorities(authorities);
         *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
         // Also when neither policy nor file is new to the ledger, and when that cannot be written: a certificate may have
@@ -270,7 +265,9 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let signer: Arc<dyn Signer> = keys.signer();
     let store = Store::open(&directory.join(LEDGER), Arc::clone(&signer), &config.node.name, clock.clone())?;
     let policy = Engine::load(config.policy.directory.as_deref())?;
-    store.submit(Actor::Node, Command::LoadPolicy { hash: policy.hash() }).await?;
+    store
+        .submit(Actor::Node, Command::LoadPolicy { hash: policy.hash(), rules: PolicyChanges::default() })
+        .await?;
     note_configuration(directory, &store).await?;
     let (journal, recordings) = (config.recording.journal.clone(), config.recording.directory.clone());
     let mut settings = JournalSettings::new(journal, recordings, signer, clock.clone());
@@ -296,6 +293,25 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         limits: RwLock::new(limits(&config)),
     };
     Ok(Parts { config, keys, gate: Arc::new(gate) })
+}
+
+async fn reload_policy(gate: &Arc<Gate>, directory: Option<PathBuf>) -> Result<(), ServeError> {
+    let gate = Arc::clone(gate);
+    let reload = tokio::task::spawn_blocking(move || {
+        gate.policy.reload_from(directory, |loaded| {
+            let command = Command::LoadPolicy { hash: loaded.hash.clone(), rules: loaded.rules.clone() };
+            gate.store.submit_blocking(Actor::Node, command).map(|_| ())
+        })
+    });
+    match reload.await.map_err(io::Error::other)? {
+        Ok(Reloaded { rules, .. }) if rules.is_empty() => Ok(()),
+        Ok(Reloaded { rules: PolicyChanges { added, altered, removed }, .. }) => {
+            tracing::warn!(?removed, ?altered, ?added, "the policies changed");
+            Ok(())
+        }
+        Err(ReloadError::Unnoted(error)) => Err(error.into()),
+        Err(ReloadError::Unusable(error)) => Err(error.into()),
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -334,7 +350,6 @@ fn context(
         authenticator: gate.authenticator.clone(),
         live,
         recordings: config.recording.directory.clone(),
-        policies: config.policy.directory.clone(),
         clock: gate.clock.clone(),
         node,
     })

@@ -117,6 +117,15 @@ fn policies_are_checked_and_tested_without_a_bastion() {
     policies(&dir, "default.cedar", |text| text.replacen("Role::\"approver\"", "Role::\"operator\"", 1));
     let said = hand.refused(&["policy", "check", &shown]);
     assert!(said.contains("never comes into force") && said.contains("approver"), "{said}");
+    let said = hand.run(&["policy", "test", &shown, "--json"]);
+    let rows = json(&said.out);
+    let wrong = |row: &&Value| row["wrong"].is_string() && row["expected"] != row["allowed"];
+    assert!(
+        said.code == 1
+            && rows["ok"] == false
+            && rows["items"].as_array().unwrap().iter().any(|row| wrong(&row))
+    );
+    assert!(said.err.contains("expected no, allowed by"), "{}", said.err);
     policies(&dir, "default.cedar", |text| format!("{text}\npermit(principal, action)"));
     let said = hand.refused(&["policy", "test", &shown]);
     assert!(said.contains("default.cedar"), "{said}");

@@ -41,8 +41,8 @@ pub fn decide(
             let fact = Fact::ConfigurationLoaded { hash: hash.clone() };
             noted(state.node().configuration.as_ref(), &hash, fact)
         }
-        Command::LoadPolicy { hash } => {
-            let fact = Fact::PolicyLoaded { hash: hash.clone() };
+        Command::LoadPolicy { hash, rules } => {
+            let fact = Fact::PolicyLoaded { hash: hash.clone(), rules };
             noted(state.node().policy.as_ref(), &hash, fact)
         }
         Command::MakeRequest { login, target, capabilities, duration_s, reason, ticket, rule } => {

@@ -170,7 +170,7 @@ mod tests {
                 seq,
                 at: Timestamp::UNIX_EPOCH,
                 by: Actor::Node,
-                fact: Fact::PolicyLoaded { hash },
+                fact: Fact::PolicyLoaded { hash, rules: crate::model::PolicyChanges::default() },
             };
             let (bytes, leaf, nodes) =
                 auditor.take(&entry).map_err(|error| io::Error::other(error.to_string()))?;

@@ -74,7 +74,12 @@ fn an_older_database_put_back_is_noticed() {
     drop(store);
     let backup = std::fs::read(&database).unwrap();
     let store = open(directory.path()).unwrap();
-    store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: "aa".to_owned() }).unwrap();
+    store
+        .submit_blocking(
+            Actor::Node,
+            Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() },
+        )
+        .unwrap();
     drop(store);
     std::fs::write(&database, backup).unwrap();
     let error = open(directory.path()).err().unwrap();

@@ -27,7 +27,10 @@ fn a_ledger_that_was_closed_is_read_and_stays_as_it_is() {
     assert_eq!(seen.entries(0, 1000).unwrap().len() as u64, size);
     assert_eq!(seen.grant_history(&Filter::default()).unwrap().len(), 1);
     seen.prove(1).unwrap();
-    let refused = seen.submit_blocking(Actor::Node, Command::LoadPolicy { hash: "aa".to_owned() });
+    let refused = seen.submit_blocking(
+        Actor::Node,
+        Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() },
+    );
     assert_eq!(refused.unwrap_err(), SubmitError::Failed(StoreError::ReadOnly));
     assert!(matches!(open(directory.path()), Err(StoreError::Locked { .. })), "nobody writes meanwhile");
     assert!(look(directory.path()).is_ok(), "others may look");

@@ -272,7 +272,12 @@ fn a_receipt_and_any_entry_prove_themselves_against_the_signed_head() {
     assert!(matches!(store.receipt(&session), Err(StoreError::NotFound(_))), "it still runs");
     store.submit_blocking(Actor::Node, end(0, EndReason::ClientLeft)).unwrap();
     for n in 0..600 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
     let receipt = store.receipt(&session).unwrap();
     assert_eq!(receipt.session.end.as_ref().unwrap().facts.reason, EndReason::ClientLeft);
@@ -293,12 +298,22 @@ fn an_entry_is_found_by_its_time() {
     let store = open(directory.path()).unwrap();
     let story = story(&store);
     for n in 0..50 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
     let revoke = Command::RevokeGrant { grant: story.grant.clone(), reason: "wrong server".to_owned() };
     let at = store.submit_blocking(Actor::Operator, revoke).unwrap()[0].at;
     for n in 50..80 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
     let is_it = |fact: &Fact| matches!(fact, Fact::GrantRevoked { grant, .. } if *grant == story.grant);
     assert_eq!(store.entry_at(at, is_it).unwrap().unwrap().by, Actor::Operator);
@@ -312,7 +327,12 @@ fn an_export_has_every_tile_its_checkpoint_speaks_of_and_grows() {
     let directory = scratch();
     let to = scratch();
     let store = open(directory.path()).unwrap();
-    let load = |n: u32| store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") });
+    let load = |n: u32| {
+        store.submit_blocking(
+            Actor::Node,
+            Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+        )
+    };
     for n in 0..100 {
         load(n).unwrap();
     }
