@@ -24,6 +24,8 @@ use crate::playback::escape_text;
 use crate::policy::{self, Principal, Question, Resource};
 use crate::store::{Store, StoreError};
 
+/// Items judged between two breaths of a long list.
+const BREATH: usize = 8;
 /// Longest text in a body, in bytes.
 const LONGEST_TEXT: usize = 32 * 1024;
 /// Fields whose text has lines: signatures.
@@ -228,6 +230,13 @@ impl Call {
     pub(super) async fn submit(&self, command: Command) -> Result<Vec<Arc<Entry>>, ApiError> {
         let by = self.actor()?;
         Ok(self.gate.parts.store.submit(by, command).await?)
+    }
+}
+
+/// Lets others have their turn now and then on the way through a long list.
+pub(super) async fn breathe(index: usize) {
+    if index.is_multiple_of(BREATH) {
+        tokio::task::yield_now().await;
     }
 }
 

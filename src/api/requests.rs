@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply};
-use super::closed::{self, Closed};
+use super::call::{self, Call, Reply};
+use super::closed::{self, Closed, Over};
 use super::error::ApiError;
 use super::find::{self, FoundRequest};
 use super::gone;
@@ -21,9 +21,6 @@ use crate::model::{
     Target, TargetName, Timestamp,
 };
 use crate::policy::{ApprovalRule, Principal, Resource};
-
-/// Requests judged between two breaths of a long list, so that it holds up nobody else.
-const BREATH: usize = 8;
 
 /// A request, as shown.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -114,15 +111,18 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
     }
     let mut seen = Vec::new();
     for (index, found) in all.into_iter().enumerate() {
-        if index % BREATH == 0 {
-            tokio::task::yield_now().await;
-        }
+        call::breathe(index).await;
         if with_resource(&call, &found.request, |resource| call.may(&Action::RequestRead, resource)) {
             seen.push(found);
         }
     }
     let closed = closed::all(&call, seen.iter().map(end_by_somebody).collect()).await?;
-    Reply::page(seen.iter().zip(closed).map(|(found, closed)| view(&call, found, closed)).collect(), next)
+    let mut views = Vec::new();
+    for (index, (found, closed)) in seen.iter().zip(closed).enumerate() {
+        call::breathe(index).await;
+        views.push(view(&call, found, closed));
+    }
+    Reply::page(views, next)
 }
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
@@ -185,10 +185,8 @@ pub(super) async fn approve(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn deny(call: Call) -> Result<Reply, ApiError> {
     let found = match &call.who {
         // Refusing needs no signature, so the machine's operator may.
-        super::call::Who::Operator => find::request(&call, call.param("request"), |_| true).await?,
-        super::call::Who::Nobody | super::call::Who::Person(_) => {
-            seen(&call, &Action::RequestApprove).await?
-        }
+        call::Who::Operator => find::request(&call, call.param("request"), |_| true).await?,
+        call::Who::Nobody | call::Who::Person(_) => seen(&call, &Action::RequestApprove).await?,
     };
     let given: Reason = call.body()?;
     call.submit(Command::Deny { request: found.request.facts.request, reason: given.reason }).await?;
@@ -196,7 +194,7 @@ pub(super) async fn deny(call: Call) -> Result<Reply, ApiError> {
 }
 
 pub(super) async fn withdraw(call: Call) -> Result<Reply, ApiError> {
-    let as_manager = matches!(call.who, super::call::Who::Operator);
+    let as_manager = matches!(call.who, call::Who::Operator);
     let found = seen(&call, &Action::RequestWithdraw).await?;
     call.submit(Command::Withdraw { request: found.request.facts.request, as_manager }).await?;
     Ok(Reply::empty())
@@ -220,16 +218,22 @@ async fn reply(call: &Call, request: &RequestId) -> Result<Reply, ApiError> {
 }
 
 async fn shown(call: &Call, found: &FoundRequest) -> Result<Reply, ApiError> {
-    let closed = closed::all(call, vec![end_by_somebody(found)]).await?.pop().flatten();
+    let closed = closed::one(call, end_by_somebody(found)).await?;
     Reply::json(&view(call, found, closed))
 }
 
 /// What to look for in the ledger, for a request that somebody ended.
-fn end_by_somebody(found: &FoundRequest) -> Option<(String, Timestamp)> {
+fn end_by_somebody(found: &FoundRequest) -> Option<Over> {
     match found.end? {
         (RequestEnd::Granted | RequestEnd::Lapsed, _) => None,
         (RequestEnd::Denied | RequestEnd::Revoked | RequestEnd::Withdrawn, at) => {
-            Some((found.request.facts.request.to_string(), at))
+            let facts = &found.request.facts;
+            Some(Over {
+                id: facts.request.to_string(),
+                at,
+                person: facts.person.clone(),
+                target: facts.target.clone(),
+            })
         }
     }
 }

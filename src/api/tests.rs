@@ -3,9 +3,11 @@
 //! The bastion they run against is `test_world.rs`; how each route is called is `test_rows.rs`.
 
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::error::ApiError;
 use super::openapi;
 use super::routes::{Guard, PREFIX, ROUTES};
 use super::test_rows::{Stranger, row};
@@ -68,6 +70,33 @@ async fn the_machines_operator_may_do_everything_but_ask_and_approve() {
         let expected = if needs_person { StatusCode::FORBIDDEN } else { StatusCode::OK };
         assert_eq!(response.status(), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_list_too_long_for_the_ledger_is_the_callers_fault_and_an_unreadable_recording_is_not_missing() {
+    let world = World::new().await;
+    let recipients = (0..64).map(|n| format!("{n:0>2000}")).collect();
+    let set = Command::SetReviewers { recipients };
+    let error = ApiError::from(world.store.submit(Actor::Operator, set).await.unwrap_err());
+    assert!(format!("{error:?}").contains("shorten the list"), "{error:?}");
+    assert_eq!(error.into_response().status(), StatusCode::BAD_REQUEST);
+
+    // A link to itself is there and cannot be opened.
+    let file = world.directory.path().join(format!("recordings/{}.pstn", world.over));
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let path = format!("/recordings/{}/content", world.over);
+    let (status, answer) = world.call(From::Operator, "GET", &path, "").await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failed")));
+    let state = async || {
+        let (_, listed) = world.call(From::Operator, "GET", "/recordings", "").await;
+        let all = listed["items"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["session"] == world.over.as_str()).unwrap()["state"].clone()
+    };
+    assert_eq!(state().await, "unreadable");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(state().await, "missing");
+    assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
 }
 
 #[tokio::test]

@@ -129,13 +129,19 @@ async fn refused(gate: &Gate, request: &RequestId) -> String {
     let look = move || {
         let found = store.request_history(&Filter::by_prefix(id.as_str())).ok()?;
         let (_, at) = found.into_iter().next()?.over?;
-        let denied = |fact: &Fact| matches!(fact, Fact::RequestDenied { request, .. } if *request == id);
-        store.entry_at(at, denied).ok().flatten()
+        let mut denied = None;
+        let see = |entry: &Entry| {
+            if let Fact::RequestDenied { request, reason } = &entry.fact
+                && *request == id
+            {
+                denied = Some(reason.clone());
+            }
+        };
+        store.entries_at(at, see).ok()?;
+        denied
     };
     match tokio::task::spawn_blocking(look).await {
-        Ok(Some(Entry { fact: Fact::RequestDenied { reason, .. }, .. })) => {
-            format!("{request} was denied: {reason}\n")
-        }
+        Ok(Some(reason)) => format!("{request} was denied: {reason}\n"),
         _ => format!("{request} was not approved.\n"),
     }
 }

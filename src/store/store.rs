@@ -61,8 +61,8 @@ impl Store {
         Self::over(backend, held, signer, origin, clock)
     }
 
-    /// Opens the ledger in a directory to look at it: checks every entry, as [`Self::open`] does, against the node's
-    /// public key, and changes no byte of the directory, which may be a copy on a medium that cannot be written.
+    /// Opens the ledger in a directory to look at it: checks the database's own structure and every entry, as
+    /// [`Self::open`] does, against the node's public key, and changes no byte of the directory, which may be a copy on a medium that cannot be written.
     ///
     /// # Errors
     /// When another process writes it, or it is not whole; every later [`Self::submit`] is [`StoreError::ReadOnly`].
@@ -75,6 +75,7 @@ impl Store {
         let (held, database) = Directory::look(directory)?;
         let key = ledger_key(origin, public_key)?;
         let reader = sqlite::look(&database)?;
+        reader.integrity()?;
         let found = check::whole(reader.as_ref(), &key)?;
         check::not_rolled_back(reader.as_ref(), &key, &found, held.head()?.as_deref())?;
         let failed = |e: std::io::Error| StoreError::Stopped(e.to_string());
@@ -213,7 +214,8 @@ impl Store {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn verify(&self) -> Result<Checked, StoreError> {
+    #[cfg(test)]
+    pub(super) fn verify(&self) -> Result<Checked, StoreError> {
         self.frozen(|reader| {
             reader.integrity()?;
             Ok(check::whole(reader, &self.inner.key)?.checked())

@@ -159,7 +159,7 @@ pub(super) fn put_rows(transaction: &Transaction<'_>, rows: &[Row]) -> Result<()
     Ok(())
 }
 
-fn put_nodes(transaction: &Transaction<'_>, nodes: &[TileNode]) -> rusqlite::Result<()> {
+pub(super) fn put_nodes(transaction: &Transaction<'_>, nodes: &[TileNode]) -> rusqlite::Result<()> {
     let mut insert =
         transaction.prepare_cached("INSERT INTO nodes (level, idx, hash) VALUES (?1, ?2, ?3)")?;
     for node in nodes {
