@@ -84,7 +84,10 @@ impl Change<'_> {
             Fact::ReviewersChanged { recipients } => self.node(|node| node.reviewers.clone_from(recipients)),
             Fact::PolicyLoaded { hash, .. } => self.node(|node| node.policy = Some(hash.clone())),
             Fact::ConfigurationLoaded { hash } => self.node(|node| node.configuration = Some(hash.clone())),
-            Fact::RecordingCheckpoint { .. } | Fact::RecordingViewed { .. } | Fact::SignedIn { .. } => {}
+            Fact::RecordingCheckpoint { .. }
+            | Fact::RecordingViewed { .. }
+            | Fact::SignedIn { .. }
+            | Fact::TargetTested { .. } => {}
         }
     }
 

@@ -157,6 +157,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Note that a target is about to be tried, with a certificate that can run nothing; before that is minted.
+    TestTarget {
+        /// The target.
+        target: TargetName,
+        /// As whom.
+        login: Login,
+    },
     /// Let pass what is due: requests lapse, grants end. The store does this by itself.
     Tick,
     /// Pin a target's host keys or CA.
@@ -219,7 +226,10 @@ impl Command {
     /// Whether it begins a window of time: for these the clock must be right.
     #[must_use]
     pub const fn begins_a_window(&self) -> bool {
-        matches!(self, Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_))
+        matches!(
+            self,
+            Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_) | Self::TestTarget { .. }
+        )
     }
 
     /// Whether it may end sessions: these wait for no other command.

@@ -29,7 +29,7 @@ pub trait Live: Send + Sync {
     /// Follows a session's events from now on; `None` when it is not alive here.
     fn watch(&self, session: &SessionId) -> Option<Watch>;
 
-    /// Logs in to a target as `login` the way a session would, and runs nothing there.
+    /// Logs in to a target as `login` the way a session would, and runs nothing there. The ledger has it by then.
     fn test_target(&self, target: Target, login: Login) -> Later<'_, Vec<Step>>;
 
     /// The host keys (and host CA, through a certificate) a server shows, without trusting any.

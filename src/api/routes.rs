@@ -141,7 +141,7 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/targets/{target}/trust", MANAGE_TARGET, Entry, "Pin host keys or a host CA", Some(shape!(targets::Trust)), Gives::Json(shape!(Target)), targets::trust),
     route!(GET "/targets/{target}/host-keys", MANAGE_TARGET, Nothing, "The host keys its server shows now", None, Gives::Json(shape!(targets::HostKeys)), targets::host_keys),
     route!(POST "/host-keys", Guard::Bastion(Action::TargetManage), Nothing, "The host keys a server shows that is not registered", Some(shape!(targets::Place)), Gives::Json(shape!(targets::HostKeys)), targets::host_keys_at),
-    route!(POST "/targets/{target}/test", MANAGE_TARGET, Nothing, "Log in the way a session would", Some(shape!(targets::AsLogin)), Gives::Json(shape!(targets::Tested)), targets::test),
+    route!(POST "/targets/{target}/test", MANAGE_TARGET, Entry, "Log in the way a session would", Some(shape!(targets::AsLogin)), Gives::Json(shape!(targets::Tested)), targets::test),
     route!(DELETE "/targets/{target}", MANAGE_TARGET, Entry, "Remove, and end everything on it", A_REASON, WHAT_ENDED, targets::remove),
 
     // Asking and answering.

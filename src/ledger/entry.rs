@@ -107,6 +107,13 @@ pub enum Fact {
         /// What is trusted now.
         trust: HostTrust,
     },
+    /// A certificate that can run nothing was minted, to try whether a target lets it in.
+    TargetTested {
+        /// The target.
+        target: TargetName,
+        /// As whom.
+        login: Login,
+    },
     /// A target is gone.
     TargetRemoved {
         /// The target.

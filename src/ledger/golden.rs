@@ -247,5 +247,6 @@ fn node() -> Vec<Fact> {
         Fact::PolicyLoaded { hash: hash.clone(), rules: crate::model::PolicyChanges::default() },
         Fact::ConfigurationLoaded { hash },
         Fact::SignedIn { client: "192.0.2.1:50001".to_owned() },
+        Fact::TargetTested { target: "web-1".parse().unwrap(), login: "deploy".parse().unwrap() },
     ]
 }

@@ -24,6 +24,9 @@ pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         Fact::PersonEnabled { person } => format!("{} enabled again", name(person)),
         Fact::TargetAdded { target } => format!("target {} registered", target.name),
         Fact::TargetTrusted { target, .. } => format!("what {target} must show was pinned"),
+        Fact::TargetTested { target, login } => {
+            format!("{login}@{target} to be tried, with a certificate that runs nothing")
+        }
         Fact::TargetRemoved { target, reason } => format!("target {target} removed: {reason}"),
         Fact::RequestMade { request, .. } => requested(request, name),
         Fact::RequestApproved(approval) => {
