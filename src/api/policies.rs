@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply, Who};
+use super::call::{self, Call, Reply, Who};
 use super::error::ApiError;
 use super::find;
 use crate::access::Command;
@@ -75,7 +75,7 @@ pub(super) struct Asked {
 }
 
 /// What policy says, and why.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub(super) struct Explained {
     /// Absent when there is nobody to ask about: the machine's operator named no person.
     allowed: Option<bool>,
@@ -83,6 +83,10 @@ pub(super) struct Explained {
     policies: Vec<String>,
     /// Why not, when not.
     reason: Option<String>,
+    /// How the person is taken to have proved who they are: the weakest way they have.
+    proof: Option<Proof>,
+    /// Other ways they have and that get another answer.
+    otherwise: Vec<Proof>,
     /// What a request for that login on that target would need.
     rule: Option<RuleView>,
 }
@@ -148,14 +152,29 @@ pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
         (Some(person), _) => find::person(&call, person)?,
         (None, Who::Person(who)) => who.person().clone(),
         (None, Who::Nobody | Who::Operator) if rule.is_some() => {
-            return Reply::json(&Explained { allowed: None, policies: Vec::new(), reason: None, rule });
+            return Reply::json(&Explained { rule, ..Explained::default() });
         }
         (None, Who::Nobody | Who::Operator) => {
             return Err(ApiError::bad_input("say whom it is about, with person"));
         }
     };
-    let (allowed, policies, reason) = answer(&call, &asked, &action, &person, target.as_ref())?;
-    Reply::json(&Explained { allowed: Some(allowed), policies, reason, rule })
+    let known = call.look(|state| state.person(&person).map(call::proofs));
+    let mut answers = Vec::new();
+    for proof in known.ok_or_else(|| ApiError::not_found("person"))? {
+        answers.push((proof, answer(&call, &asked, &action, &person, proof, target.as_ref())?));
+    }
+    let mut answers = answers.into_iter();
+    let Some((proof, (allowed, policies, reason))) = answers.next() else {
+        let reason = "they have no key and no certificate, so nobody can prove to be them".to_owned();
+        return Reply::json(&Explained {
+            allowed: Some(false),
+            reason: Some(reason),
+            rule,
+            ..Explained::default()
+        });
+    };
+    let otherwise = answers.filter(|(_, (other, ..))| *other != allowed).map(|(proof, _)| proof).collect();
+    Reply::json(&Explained { allowed: Some(allowed), policies, reason, proof: Some(proof), otherwise, rule })
 }
 
 /// Whether policy allows it, by which rules, and why not.
@@ -164,9 +183,10 @@ fn answer(
     asked: &Asked,
     action: &Action,
     person: &PersonId,
+    proof: Proof,
     target: Option<&Target>,
 ) -> Result<(bool, Vec<String>, Option<String>), ApiError> {
-    let (principal, grant) = facts(call, asked, person)?;
+    let (principal, grant) = facts(call, asked, person, proof)?;
     let (request, session) = (RequestId::random(), SessionId::random());
     let somebody = PersonId::random().map_err(|_| ApiError::failed("no randomness"))?;
     let resource = match (about(action), target, &asked.login, &request, &session) {
@@ -210,18 +230,11 @@ fn facts(
     call: &Call,
     asked: &Asked,
     person: &PersonId,
+    proof: Proof,
 ) -> Result<(Principal, Option<policy::Grant>), ApiError> {
     let (principal, grant) = call.look(|state| {
         let known = state.person(person);
-        let principal = known.map(|known| Principal {
-            person: person.clone(),
-            name: known.facts.name.clone(),
-            kind: known.facts.kind,
-            owner: known.facts.owner.clone(),
-            roles: known.facts.roles.clone(),
-            proof: Proof::SshKey,
-            enabled: state.is_active(person),
-        });
+        let principal = known.map(|known| call::principal_with(state, known, proof));
         let grant = asked.login.as_ref().zip(asked.target.as_ref()).and_then(|(login, target)| {
             state.live_grants(person, login, target, call.now()).next().map(|grant| policy::Grant {
                 grant: grant.facts.grant.clone(),

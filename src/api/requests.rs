@@ -17,8 +17,8 @@ use super::people::Reason;
 use crate::access::{Command, Request, RequestEnd, RequestRule, State};
 use crate::ledger::entry::{Approval, Fact, RequestFacts};
 use crate::model::{
-    Action, Capability, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role,
-    Target, TargetName, Timestamp,
+    Action, Capability, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, Proof, RequestId,
+    Role, Target, TargetName, Timestamp,
 };
 use crate::policy::{ApprovalRule, Principal, Resource};
 
@@ -36,7 +36,7 @@ pub(super) struct RequestView {
     state: RequestState,
     person_name: Option<PersonName>,
     /// Who could approve it now.
-    can_approve: Vec<PersonName>,
+    can_approve: BTreeSet<PersonName>,
     /// The grant it became.
     grant: Option<GrantId>,
     /// Who ended it without one, and why.
@@ -240,7 +240,7 @@ fn end_by_somebody(found: &FoundRequest) -> Option<Over> {
 
 fn view(call: &Call, found: &FoundRequest, closed: Option<Closed>) -> RequestView {
     let request = &found.request;
-    let can_approve = if found.end.is_none() { approvers(call, request) } else { Vec::new() };
+    let can_approve = if found.end.is_none() { approvers(call, request) } else { BTreeSet::new() };
     call.look(|state| RequestView {
         request: request.facts.clone(),
         hash: request.hash.clone(),
@@ -267,8 +267,9 @@ fn view(call: &Call, found: &FoundRequest, closed: Option<Closed>) -> RequestVie
     })
 }
 
-/// Who could approve a request now: those policy allows, who hold a role that counts and did not approve yet.
-fn approvers(call: &Call, request: &Request) -> Vec<PersonName> {
+/// Who could approve a request now: those policy allows, however they sign in, who hold a role that counts and a key to
+/// sign with, and did not approve yet.
+fn approvers(call: &Call, request: &Request) -> BTreeSet<PersonName> {
     let people: Vec<Principal> = call.look(|state| {
         let may = state.people().filter(|person| {
             person.facts.kind == PrincipalKind::Person
@@ -276,16 +277,14 @@ fn approvers(call: &Call, request: &Request) -> Vec<PersonName> {
                 && !person.facts.roles.is_disjoint(&request.approver_roles)
                 && request.approvals.iter().all(|approval| approval.approver != person.facts.person)
         });
-        may.map(|person| Principal {
-            person: person.facts.person.clone(),
-            name: person.facts.name.clone(),
-            kind: person.facts.kind,
-            owner: None,
-            roles: person.facts.roles.clone(),
-            proof: crate::model::Proof::SshKey,
-            enabled: true,
-        })
-        .collect()
+        let proofs = may.map(|person| (person, call::proofs(person)));
+        let can_sign =
+            proofs.filter(|(_, proofs)| proofs.iter().any(|proof| *proof != Proof::SshCertificate));
+        can_sign
+            .flat_map(|(person, proofs)| {
+                proofs.into_iter().map(|proof| call::principal_with(state, person, proof)).collect::<Vec<_>>()
+            })
+            .collect()
     });
     with_resource(call, request, |resource| {
         let answers =

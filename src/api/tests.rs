@@ -12,8 +12,9 @@ use super::openapi;
 use super::routes::{Guard, PREFIX, ROUTES};
 use super::test_rows::{Stranger, row};
 use super::test_world::{From, World};
-use crate::access::Command;
+use crate::access::{Command, NewIdentity};
 use crate::ledger::entry::Actor;
+use crate::model::Identity;
 
 #[tokio::test]
 async fn every_route_refuses_nobody_and_strangers_serves_the_right_person_and_is_in_the_ledger() {
@@ -97,6 +98,42 @@ async fn a_list_too_long_for_the_ledger_is_the_callers_fault_and_an_unreadable_r
     std::fs::remove_file(&file).unwrap();
     assert_eq!(state().await, "missing");
     assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
+}
+
+/// A rule may look at how somebody signed in, so what is said of them looks at how they could.
+#[tokio::test]
+async fn who_can_approve_and_why_is_said_of_the_ways_people_have_to_prove_who_they_are() {
+    use russh::keys::PublicKey;
+    use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
+    let world = World::new().await;
+    let rule = "@id(\"touch\") @reason(\"use a security key\")\nforbid (principal, action == Action::\"request:approve\", resource) \
+                when { context.proof == \"ssh_key\" };";
+    std::fs::write(world.directory.path().join("policies/touch.cedar"), rule).unwrap();
+    std::fs::write(world.directory.path().join("policies/decisions.toml"), "").unwrap();
+    let (status, answer) = world.call(From::Operator, "POST", "/policies/reload", "").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let path = format!("/requests/{}", world.request);
+    let can_approve = async || world.call(From::Operator, "GET", &path, "").await.1["can_approve"].clone();
+    let ask = json!({ "person": "alice", "action": "request:approve", "target": "web-1", "login": "deploy" });
+    let explain = async || world.call(From::Operator, "POST", "/policies/explain", &ask.to_string()).await.1;
+    let link = async |identity, public_key| {
+        let identity = NewIdentity { identity, public_key };
+        let command = Command::LinkIdentity { person: world.person("alice"), identity };
+        world.store.submit(Actor::Operator, command).await.unwrap();
+    };
+    assert_eq!(can_approve().await, json!([]));
+    assert_eq!((&explain().await["allowed"], &explain().await["proof"]), (&json!(false), &json!("ssh_key")));
+
+    link(Identity { issuer: "ssh-ca:corp".to_owned(), subject: "alice@corp".to_owned() }, None).await;
+    assert_eq!(explain().await["otherwise"], json!(["ssh_certificate"]));
+
+    let key = SkEd25519::new(Ed25519PublicKey([7; 32]), "ssh:");
+    let key = PublicKey::from(KeyData::SkEd25519(key));
+    let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
+    link(Identity::ssh_key(&fingerprint), Some(key.to_openssh().unwrap())).await;
+    assert_eq!(can_approve().await, json!(["alice"]), "named once, however many ways there are");
+    let explained = explain().await;
+    assert_eq!(explained["otherwise"], json!(["ssh_certificate", "ssh_security_key"]), "{explained}");
 }
 
 #[tokio::test]

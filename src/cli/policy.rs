@@ -15,7 +15,7 @@ use super::client::shaped;
 use super::exit::{CliError, Outcome};
 use super::targets::address;
 use super::{out, words};
-use crate::model::{Capability, Login, PolicyChanges, TargetName, WindowClock};
+use crate::model::{Capability, Login, PolicyChanges, Proof, TargetName, WindowClock};
 use crate::policy::{Decision, Engine, Outcome as Row, PolicyError};
 
 /// What to do with the rules.
@@ -70,6 +70,10 @@ struct Explained {
     allowed: Option<bool>,
     policies: Vec<String>,
     reason: Option<String>,
+    #[serde(default)]
+    proof: Option<Proof>,
+    #[serde(default)]
+    otherwise: Vec<Proof>,
     #[serde(default)]
     rule: Option<Rule>,
 }
@@ -189,6 +193,11 @@ async fn explain(args: &ExplainArgs, run: &Invocation) -> Outcome {
         rows.extend([("answer", verdict.to_owned()), ("decided by", by)]);
     }
     rows.extend(explained.reason.map(|reason| ("because", reason)));
+    rows.extend(explained.proof.map(|proof| {
+        let other = if explained.allowed == Some(true) { "no" } else { "yes" };
+        let ways = explained.otherwise.iter().map(|way| format!("; {other} with {}", way.as_str()));
+        ("proven with", format!("{}{}", proof.as_str(), ways.collect::<String>()))
+    }));
     rows.extend(explained.rule.iter().flat_map(Rule::rows));
     out::fields(&rows);
     Ok(ExitCode::SUCCESS)
