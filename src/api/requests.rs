@@ -14,13 +14,14 @@ use super::error::ApiError;
 use super::find::{self, FoundRequest};
 use super::gone;
 use super::people::Reason;
-use crate::access::{Command, Request, RequestEnd, RequestRule, State};
+use crate::access::{Command, Request, RequestEnd, State};
 use crate::ledger::entry::{Approval, Fact, RequestFacts};
 use crate::model::{
     Action, Capability, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, Proof, RequestId,
     Role, Target, TargetName, Timestamp,
 };
-use crate::policy::{ApprovalRule, Principal, Resource};
+use crate::policy::{Principal, Resource};
+use crate::session::demanded;
 
 /// A request, as shown.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -310,17 +311,6 @@ fn with_resource<R>(call: &Call, request: &Request, then: impl FnOnce(Resource<'
         login: &facts.login,
         target: &target,
     })
-}
-
-fn demanded(rule: &ApprovalRule) -> RequestRule {
-    RequestRule {
-        approvals_needed: rule.approvals,
-        approver_roles: rule.roles.clone(),
-        clock: rule.clock,
-        longest_s: rule.longest.as_secs(),
-        lapses_after_s: rule.lapses.as_secs(),
-        use_within_s: rule.use_within.as_secs(),
-    }
 }
 
 fn name_of(state: &State, person: &PersonId) -> Option<PersonName> {

@@ -15,6 +15,7 @@ mod principal;
 mod secret;
 pub mod signer;
 mod target;
+mod text;
 mod window;
 
 pub use action::Action;
@@ -28,4 +29,5 @@ pub use principal::{Identity, PrincipalKind, Proof};
 pub use secret::Secret;
 pub use signer::{PUBLIC_KEY_BYTES, SignError, Signer, SigningKey};
 pub use target::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target};
+pub use text::is_invisible;
 pub use window::WindowClock;

@@ -175,6 +175,19 @@ fn may_ask(gate: &Gate, greeted: &Greeted, client: SocketAddr) -> Result<Approva
     }
 }
 
+/// What policy's rule demands of a request, in the workflow's terms.
+#[must_use]
+pub fn demanded(rule: &ApprovalRule) -> RequestRule {
+    RequestRule {
+        approvals_needed: rule.approvals,
+        approver_roles: rule.roles.clone(),
+        clock: rule.clock,
+        longest_s: rule.longest.as_secs(),
+        lapses_after_s: rule.lapses.as_secs(),
+        use_within_s: rule.use_within.as_secs(),
+    }
+}
+
 async fn make(
     gate: &Gate,
     greeted: &Greeted,
@@ -188,14 +201,7 @@ async fn make(
         duration_s: rule.default.as_secs(),
         reason,
         ticket: None,
-        rule: RequestRule {
-            approvals_needed: rule.approvals,
-            approver_roles: rule.roles.clone(),
-            clock: rule.clock,
-            longest_s: rule.longest.as_secs(),
-            lapses_after_s: rule.lapses.as_secs(),
-            use_within_s: rule.use_within.as_secs(),
-        },
+        rule: demanded(rule),
     };
     let by = Actor::Person { person: greeted.who.person().clone(), identity: greeted.who.identity().clone() };
     let entries = gate.store.submit(by, command).await.map_err(|error| format!("{error}\n"))?;

@@ -22,6 +22,7 @@ pub mod relay;
 mod stage;
 mod sweep;
 
+pub use dialogue::demanded;
 pub use ending::{Ended, Ending};
 pub use gate::{Gate, Limits};
 pub use last_word::LastWords;

@@ -6,8 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::close::note;
-use crate::access::Command;
+use crate::access::{Command, fitting_line};
 use crate::ledger::entry::{Actor, EndFacts, Receipt, Verified};
 use crate::model::{Clock, EndReason, SessionId, Timestamp};
 use crate::recording::{Recovered, RecoveredState, end_of};
@@ -56,7 +55,7 @@ fn end(session: &SessionId, recovered: Option<&Recovered>, recordings: &Path, no
             (last_frame, digest.to_string(), bytes, Vec::new())
         }
         Some(RecoveredState::Damaged { why }) => {
-            (0, String::new(), 0, vec![note(&format!("its recording is damaged: {why}"))])
+            (0, String::new(), 0, vec![fitting_line(&format!("its recording is damaged: {why}"))])
         }
         None => (0, String::new(), 0, vec!["no recording was found for it".to_owned()]),
     };

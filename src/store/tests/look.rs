@@ -1,4 +1,7 @@
 //! Looking at a ledger leaves every byte as it was, whatever state its directory is in.
+//!
+//! What a crash leaves is had by copying the files of a store that is open. That a whole bastion's directory stays as it
+//! is, is in the suite (`operating.rs`).
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
