@@ -22,8 +22,9 @@ use tokio::sync::Mutex;
 use tower::ServiceExt as _;
 
 use super::exit::CliError;
+use super::login;
 use super::pin;
-use super::profile::Profile;
+use super::profile::{Profile, Token};
 use crate::api::leaves_entry;
 use crate::serve;
 
@@ -53,7 +54,7 @@ pub(crate) struct Place {
 /// A way to the bastion.
 pub(crate) struct Client {
     wire: Wire,
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 enum Wire {
@@ -87,7 +88,8 @@ impl Client {
                 "run 'postern login https://BASTION:8443', or on the bastion's own machine give --dir DIRECTORY",
             )
         })?;
-        if place.server.as_ref().is_some_and(|server| *server != profile.server) {
+        let given = place.server.as_deref().map(login::address).transpose()?;
+        if given.is_some_and(|server| server != profile.server) {
             return Err(CliError::usage(format!("you are logged in to {}, not there", profile.server))
                 .hint("log in there first; --config keeps several logins apart"));
         }
@@ -206,7 +208,7 @@ impl Client {
             Wire::Http { client, base } => {
                 let mut request = client.request(method, format!("{base}{PREFIX}{path}"));
                 if let Some(token) = &self.token {
-                    request = request.bearer_auth(token);
+                    request = request.bearer_auth(token.expose());
                 }
                 if let Some(body) = body {
                     request = request.json(body);
