@@ -19,7 +19,7 @@ use super::gate::Gate;
 use crate::access::{Command, Person, State};
 use crate::authn::{Authenticated, proof_with};
 use crate::ledger::entry::{Actor, Entry};
-use crate::model::{Action, PrincipalKind, Proof, Timestamp};
+use crate::model::{Action, PrincipalKind, Proof, Secret, Timestamp};
 use crate::playback::escape_text;
 use crate::policy::{self, Principal, Question, Resource};
 use crate::store::{Store, StoreError};
@@ -36,7 +36,7 @@ pub(super) struct Call {
     pub(super) gate: Arc<Gate>,
     pub(super) who: Who,
     pub(super) peer: Option<IpAddr>,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Secret<String>>,
     pub(super) params: BTreeMap<String, String>,
     pub(super) query: BTreeMap<String, String>,
     pub(super) body: Bytes,

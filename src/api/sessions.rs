@@ -119,7 +119,7 @@ impl Watching {
 
     fn is_still_theirs(&self) -> bool {
         let signed_in = self.call.token.as_ref().is_none_or(|token| {
-            self.call.gate.parts.authenticator.by_token(token, &self.call.gate.tokens).is_ok()
+            self.call.gate.parts.authenticator.by_token(token.expose(), &self.call.gate.tokens).is_ok()
         });
         signed_in && may(&self.call, &self.found, &Action::RecordingWatch)
     }

@@ -349,6 +349,10 @@ fn the_document_has_every_route_and_every_reference_leads_somewhere() {
         assert_eq!(operation["summary"], route.summary, "{}", route.path);
         assert_eq!(operation["requestBody"].is_object(), route.takes.is_some(), "{}", route.path);
     }
+    let listed = &document["paths"][format!("{PREFIX}/sessions")]["get"]["parameters"];
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["person", "target", "before", "state"]);
     let text = document.to_string();
     let mut references = 0;
     for reference in text.split("\"$ref\":\"#").skip(1) {
@@ -361,4 +365,19 @@ fn the_document_has_every_route_and_every_reference_leads_somewhere() {
         text.split("\"operationId\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
     assert_eq!((unique.len(), ids.len()), (ROUTES.len(), ROUTES.len()));
+}
+
+/// A list that was to be of one person's would else be of everybody's.
+#[tokio::test]
+async fn what_is_not_in_a_routes_query_is_refused() {
+    let world = World::new().await;
+    for (path, good) in [
+        ("/sessions?state=all&person=erin&target=web-1", true),
+        ("/ledger/entries?from=1&limit=2", true),
+        ("/sessions?persn=erin", false),
+        ("/people?state=all", false),
+    ] {
+        let (status, answer) = world.call(From::Operator, "GET", path, "").await;
+        assert_eq!(status, if good { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "{path} {answer}");
+    }
 }
