@@ -19,7 +19,7 @@ pub enum EndReason {
     ClientLeft,
     /// The client began a key exchange and did not finish it.
     ClientStalled,
-    /// The bastion stopped without finishing the session; the sweeper ended it on the next start.
+    /// The bastion, or its part for this session, stopped without finishing the session; the sweeper ended it.
     Crashed,
     /// The disk is too full to go on recording.
     DiskFull,
@@ -47,6 +47,8 @@ pub enum EndReason {
     ProtocolViolated,
     /// The recorder failed.
     RecorderFailed,
+    /// The disk did not keep up with what was recorded, for longer than what waits for it can be held.
+    RecorderOverrun,
     /// The session was ended by hand.
     SessionTerminated,
     /// The target's host key is not the one pinned.
@@ -104,6 +106,7 @@ impl EndReason {
             | Self::PolicyChanged
             | Self::ProtocolViolated
             | Self::RecorderFailed
+            | Self::RecorderOverrun
             | Self::SessionTerminated
             | Self::TargetRevoked
             | Self::TooLong => false,
@@ -131,6 +134,7 @@ impl EndReason {
             Self::PolicyChanged => "policy_changed",
             Self::ProtocolViolated => "protocol_violated",
             Self::RecorderFailed => "recorder_failed",
+            Self::RecorderOverrun => "recorder_overrun",
             Self::SessionTerminated => "session_terminated",
             Self::TargetKeyChanged => "target_key_changed",
             Self::TargetLeft => "target_left",
@@ -163,6 +167,7 @@ impl EndReason {
             Self::PolicyChanged => "policy no longer allows it",
             Self::ProtocolViolated => "the client broke the protocol",
             Self::RecorderFailed => "the recorder failed",
+            Self::RecorderOverrun => "the bastion's disk did not keep up with recording",
             Self::SessionTerminated => "the session was terminated",
             Self::TargetKeyChanged => "the target's host key is not the pinned one",
             Self::TargetLeft => "the target closed the connection",

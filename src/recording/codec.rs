@@ -6,12 +6,23 @@
 use bytes::Bytes;
 
 use super::event::{Body, Event, Stream};
+use super::frame::MAX_CONTENT;
 use super::parse::{Fields, put_varint};
+use super::seal::{SealError, Sealer};
 
 const JSON: u8 = 1;
 const INPUT: u8 = 2;
 const STDOUT: u8 = 3;
 const STDERR: u8 = 4;
+
+/// The longest data of one event; longer data becomes several events.
+pub(super) const EVENT_DATA: usize = 256 << 10;
+/// The most bytes of events put into one chunk, unless a single one is longer: that much data, and what frames it.
+const CHUNK_CONTENT: usize = EVENT_DATA + 4096;
+/// About how many bytes the JSON of an event takes, to begin with a buffer of about the right size.
+const JSON_EVENT: usize = 256;
+/// The same for what stands before an event's data.
+const FRAMING: usize = 32;
 
 /// Writes the events of one chunk behind whatever `out` already holds.
 pub(super) struct Encoder {
@@ -51,9 +62,34 @@ impl Encoder {
     }
 }
 
-/// About how many bytes an event takes; exact for bulk data, enough to decide where a chunk ends.
-pub(super) fn size_hint(body: &Body) -> usize {
-    raw(body).map_or(256, |(_, data)| data.len()) + 32
+/// The contents of as few chunks as take all events, in buffers that [`Sealer::chunk`](super::seal::Sealer::chunk)
+/// seals.
+///
+/// # Errors
+/// When one event alone is longer than a chunk may be: nothing of the call is sealed then.
+pub(super) fn contents(at: u64, events: &[(u32, Body)]) -> Result<Vec<Vec<u8>>, SealError> {
+    let length = |(_, body): &(u32, Body)| FRAMING + raw(body).map_or(JSON_EVENT, |(_, data)| data.len());
+    let expected = events.iter().map(length).sum::<usize>().min(CHUNK_CONTENT + FRAMING);
+    let mut done = Vec::with_capacity(1);
+    let (mut buffer, mut encoder) = (Sealer::buffer(expected), Encoder::new());
+    let empty = buffer.len();
+    for (channel, body) in events {
+        let before = buffer.len();
+        encoder.put(&mut buffer, at, *channel, body).map_err(|_| SealError::TooLong)?;
+        if before > empty && buffer.len() - empty > CHUNK_CONTENT {
+            buffer.truncate(before);
+            done.push(std::mem::replace(&mut buffer, Sealer::buffer(expected)));
+            encoder = Encoder::new();
+            encoder.put(&mut buffer, at, *channel, body).map_err(|_| SealError::TooLong)?;
+        }
+        if buffer.len() - empty > MAX_CONTENT {
+            return Err(SealError::TooLong);
+        }
+    }
+    if !events.is_empty() {
+        done.push(buffer);
+    }
+    Ok(done)
 }
 
 /// Why a chunk's content is malformed.

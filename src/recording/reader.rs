@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::codec::{self, Malformed};
 use super::compress;
-use super::digest::{Digest, blake3, chain};
+use super::digest::{Digest, chain};
 use super::error::RecordingError;
 use super::event::{Body, Event};
 use super::frame::{
@@ -368,9 +368,4 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, RecordingErr
         }
     }
     Ok(filled)
-}
-
-/// The digest of a frame's bytes, for who has them whole.
-pub(super) fn frame_digest(bytes: &[u8]) -> Digest {
-    blake3(bytes)
 }

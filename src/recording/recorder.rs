@@ -10,24 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::codec::{Encoder, size_hint};
+use super::codec::{EVENT_DATA, contents};
 use super::digest::{Digest, blake3};
 use super::event::{Body, Event, SessionFacts};
 use super::failure::RecorderError;
 use super::frame::{Kind, Outcome};
 use super::header::{Header, Parts};
 use super::journal::keeper::Due;
-use super::journal::track::{Stage, Track};
+use super::journal::track::Track;
+use super::journal::waiting::Stage;
 use super::journal::{DIRECT_FRAME, Journal, Shared, Submission};
 use super::key::{self, KeyError, Recipient};
 use super::live::{Watch, Watchers};
-use super::seal::{Frame, SealError, Sealer};
+use super::seal::{Frame, Sealer};
 use crate::model::EndReason;
 
-/// The longest data of one event; longer data becomes several events.
-const EVENT_DATA: usize = 256 << 10;
-/// The most bytes of events put into one chunk: that much data, and what frames it.
-const CHUNK_CONTENT: usize = EVENT_DATA + 4096;
 /// A checkpoint follows after this many other frames…
 const FRAMES_A_CHECKPOINT: u32 = 256;
 /// …or this many bytes.
@@ -124,7 +121,8 @@ impl Recorder {
         let sealer = Sealer::new(&key, header.hash(), Arc::clone(&shared.signer))?;
         let mut state = State::new(sealer);
         let epoch = shared.clock.since_boot();
-        let first = state.seal(epoch, epoch, vec![(0, Body::SessionStarted(facts))])?;
+        let mut first = Vec::with_capacity(1);
+        state.seal(epoch, epoch, vec![(0, Body::SessionStarted(facts))], &mut first)?;
         let bytes = Bytes::from(bytes);
         let opening = Submission { digest: blake3(&bytes), bytes, is_end: false };
         let frames = std::iter::once(opening).chain(first.into_iter().map(submission)).collect();
@@ -153,27 +151,27 @@ impl Recorder {
     /// with the place of what was recorded last.
     ///
     /// # Errors
-    /// When the recording is over or has failed, or the relay let too much pile up. Nothing of the call counts then.
+    /// When the recording is over or has failed, or too much piled up. The session must end then.
     pub fn record(&self, events: Vec<(u32, Body)>) -> Result<Position, RecorderError> {
         let inner = &*self.inner;
         let mut state = inner.lock();
         inner.check(&state)?;
         let now = inner.shared.clock.since_boot();
-        let sealed =
-            state.seal(inner.epoch, now, events).inspect_err(|error| inner.track.fail(error.clone()))?;
-        if !sealed.is_empty() {
-            let is_bulky = sealed.iter().any(|frame| frame.bytes.len() > DIRECT_FRAME);
-            let mut frames: Vec<_> = sealed.into_iter().map(submission).collect();
+        let mut frames = Vec::with_capacity(2);
+        let sealed = state.seal(inner.epoch, now, events, &mut frames).and_then(|()| {
             // What is written past the journal is believed after a crash only when a checkpoint covers it.
+            let is_bulky = frames.iter().any(|frame| frame.bytes.len() > DIRECT_FRAME);
             if is_bulky
                 || state.unsigned_frames >= FRAMES_A_CHECKPOINT
                 || state.unsigned_bytes >= BYTES_A_CHECKPOINT
             {
-                frames.push(submission(state.checkpoint()?.0));
+                frames.push(state.checkpoint()?.0);
             }
-            state.last = Position(inner.shared.submit(&inner.track, frames));
-            self.keep_signed(&mut state);
-        }
+            Ok(())
+        });
+        inner.submit(&mut state, frames);
+        self.keep_signed(&mut state);
+        sealed.inspect_err(|error| inner.track.fail(error.clone()))?;
         Ok(state.last)
     }
 
@@ -185,6 +183,12 @@ impl Recorder {
         self.inner.track.reached(at.0, Stage::Written).await
     }
 
+    /// Waits while memory is short and this recording holds much of it. Whoever passes a stream on waits here before
+    /// it reads more.
+    pub async fn make_way(&self) {
+        self.inner.shared.make_way(&self.inner.track).await;
+    }
+
     /// Waits until a place, and everything before it, is durable: a machine that loses power does not lose it.
     ///
     /// # Errors
@@ -192,12 +196,6 @@ impl Recorder {
     pub async fn durable(&self, at: Position) -> Result<(), RecorderError> {
         self.inner.shared.want(&self.inner.track);
         self.inner.track.reached(at.0, Stage::Durable).await
-    }
-
-    /// Bytes submitted and not yet written. The relay stops reading above its own limit.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.inner.track.in_flight()
     }
 
     /// Resolves when the recording has failed, with the reason. The session must end then.
@@ -226,14 +224,24 @@ impl Recorder {
         let mut state = inner.lock();
         inner.check(&state)?;
         let (frame, pin) = state.checkpoint()?;
-        state.last = Position(inner.shared.submit(&inner.track, vec![submission(frame)]));
+        inner.submit(&mut state, vec![frame]);
         Ok((pin, state.last))
     }
 
-    /// The last checkpoint made.
-    #[must_use]
-    pub fn last_checkpoint(&self) -> Option<Pin> {
-        self.inner.lock().pinned
+    /// The last checkpoint made, when the ledger does not have it yet as `before`. It is durable then: what the ledger
+    /// says of a recording must be found in it after any crash.
+    ///
+    /// # Errors
+    /// When the recording fails first.
+    pub async fn last_checkpoint(&self, before: Option<u64>) -> Result<Option<Pin>, RecorderError> {
+        let (pinned, last) = {
+            let state = self.inner.lock();
+            (state.pinned, state.last)
+        };
+        match pinned.filter(|pin| before != Some(pin.frame)) {
+            Some(pin) => self.durable(last).await.map(|()| Some(pin)),
+            None => Ok(None),
+        }
     }
 
     /// Ends the recording with its reason, and waits until it is durable and at its final name. What is sealed stays
@@ -298,20 +306,29 @@ impl Inner {
         if let Some(error) = self.track.failure().filter(|error| error.prevents_the_end()) {
             return Err(error.clone());
         }
-        let mut frames = Vec::with_capacity(2);
         if let Some(reason) = reason {
             let at = state.time(self.epoch, self.shared.clock.since_boot());
-            let chunk = state.one_chunk(at, &[(0, Body::SessionEnded { reason })], Kind::LastChunk)?;
-            frames.push(submission(chunk));
+            for content in contents(at, &[(0, Body::SessionEnded { reason })])? {
+                let chunk = state.one_chunk(content, Kind::LastChunk)?;
+                self.submit(&mut state, vec![chunk]);
+            }
         }
         let (digest, frame) = state.sealer.position();
         let outcome = if reason.is_some() { Outcome::Finished } else { Outcome::Cut };
         let end = state.sealer.end(outcome)?;
-        frames.push(Submission { bytes: end.bytes, digest: end.digest, is_end: true });
         state.is_over = true;
         state.watchers.close();
-        let at = Position(self.shared.submit(&self.track, frames));
+        let end = Submission { bytes: end.bytes, digest: end.digest, is_end: true };
+        let at = Position(self.shared.submit(&self.track, vec![end]));
         Ok((at, Pin { frame, digest }))
+    }
+
+    /// Submits frames. Whatever was sealed is: a counter that is missing would read as a frame taken out.
+    fn submit(&self, state: &mut State, frames: Vec<Frame>) {
+        if !frames.is_empty() {
+            let frames = frames.into_iter().map(submission).collect();
+            state.last = Position(self.shared.submit(&self.track, frames));
+        }
     }
 }
 
@@ -322,9 +339,7 @@ impl Due for Inner {
         let is_due = now.saturating_sub(state.unsigned_since) >= self.shared.limits.checkpoint_within;
         if is_alive && state.unsigned_frames > 0 && is_due {
             match state.checkpoint() {
-                Ok((frame, _)) => {
-                    state.last = Position(self.shared.submit(&self.track, vec![submission(frame)]));
-                }
+                Ok((frame, _)) => self.submit(&mut state, vec![frame]),
                 Err(error) => self.track.fail(error),
             }
         }
@@ -356,45 +371,31 @@ impl State {
         self.last_at
     }
 
+    /// Seals events into as many frames as they need, behind those in `frames`. What is there on an error was sealed.
     fn seal(
         &mut self,
         epoch: Duration,
         now: Duration,
         events: Vec<(u32, Body)>,
-    ) -> Result<Vec<Frame>, RecorderError> {
+        frames: &mut Vec<Frame>,
+    ) -> Result<(), RecorderError> {
         let at = self.time(epoch, now);
         let events = split(events);
         if self.unsigned_frames == 0 {
             self.unsigned_since = now;
         }
-        let mut frames = Vec::with_capacity(1);
-        let mut rest = events.as_slice();
-        while !rest.is_empty() {
-            let mut size = 0;
-            let fits = |(_, body): &&(u32, Body)| {
-                let is_first = size == 0;
-                size += size_hint(body);
-                is_first || size <= CHUNK_CONTENT
-            };
-            let count = rest.iter().take_while(fits).count();
-            let (chunk, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-            frames.push(self.one_chunk(at, chunk, Kind::Chunk)?);
-            rest = later;
+        for content in contents(at, &events)? {
+            frames.push(self.one_chunk(content, Kind::Chunk)?);
         }
         if !self.watchers.is_empty() {
             self.watchers
                 .tell(events.into_iter().map(|(channel, body)| Event { at, channel, body }).collect());
         }
-        Ok(frames)
+        Ok(())
     }
 
-    fn one_chunk(&mut self, at: u64, events: &[(u32, Body)], kind: Kind) -> Result<Frame, RecorderError> {
-        let mut buffer = Sealer::buffer(events.iter().map(|(_, body)| size_hint(body)).sum());
-        let mut encoder = Encoder::new();
-        for (channel, body) in events {
-            encoder.put(&mut buffer, at, *channel, body).map_err(|_| SealError::TooLong)?;
-        }
-        let frame = self.sealer.chunk(buffer, kind)?;
+    fn one_chunk(&mut self, content: Vec<u8>, kind: Kind) -> Result<Frame, RecorderError> {
+        let frame = self.sealer.chunk(content, kind)?;
         self.unsigned_frames += 1;
         self.unsigned_bytes += frame.bytes.len();
         Ok(frame)
@@ -416,7 +417,8 @@ fn submission(frame: Frame) -> Submission {
 
 /// Cuts data that is too long for one event into several.
 fn split(events: Vec<(u32, Body)>) -> Vec<(u32, Body)> {
-    if events.iter().all(|(_, body)| size_hint(body) <= CHUNK_CONTENT) {
+    let is_long = |body: &Body| matches!(body, Body::Input { data } | Body::Output { data, .. } if data.len() > EVENT_DATA);
+    if !events.iter().any(|(_, body)| is_long(body)) {
         return events;
     }
     let mut out = Vec::new();

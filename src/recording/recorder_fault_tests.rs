@@ -244,7 +244,7 @@ async fn what_piles_up_is_bounded() {
     let mut refused = None;
     for _ in 0..200 {
         match recorder.record(vec![output(random(250_000))]) {
-            Ok(_) => assert!(recorder.in_flight() <= (1 << 20) + 260_000),
+            Ok(_) => assert!(recorder.inner.track.in_flight() <= (1 << 20) + 260_000),
             Err(error) => {
                 refused = Some(error);
                 break;
@@ -255,7 +255,7 @@ async fn what_piles_up_is_bounded() {
     assert_eq!(refused, Some(RecorderError::Overrun));
     assert_eq!(recorder.failed().await, RecorderError::Overrun);
     assert_eq!(recorder.record(vec![input("x")]), Err(RecorderError::Overrun));
-    let finished = recorder.finish(EndReason::ClientFlooded).await.unwrap();
+    let finished = recorder.finish(EndReason::RecorderOverrun).await.unwrap();
     assert_eq!(world.verify(&finished.path).unwrap().outcome, Outcome::Finished);
 }
 
@@ -289,4 +289,77 @@ async fn many_that_finish_together_are_whole_or_kept_in_the_journal() {
             assert_eq!(world.verify(&path).unwrap().outcome, Outcome::Finished);
         }
     }
+}
+
+#[tokio::test]
+async fn one_broken_file_does_not_stop_the_journal() {
+    let world = World::new();
+    let (journal, _) = world.open();
+    let broken = Recorder::open(&journal, world.spec()).unwrap();
+    let at = broken.record(vec![input("kept")]).unwrap();
+    broken.durable(at).await.unwrap();
+    world.disk.fail_recording_write.store(true, Ordering::SeqCst);
+    let error = broken.finish(EndReason::ClientLeft).await.unwrap_err();
+    assert!(matches!(error, RecorderError::FileFailed(_)), "{error}");
+    world.disk.fail_recording_write.store(false, Ordering::SeqCst);
+    // More than all segments together take, in small frames.
+    for _ in 0..3 {
+        let recorder = Recorder::open(&journal, world.spec()).unwrap();
+        for _ in 0..2_500 {
+            let at = recorder.record(vec![output(random(3_500))]).unwrap();
+            recorder.written(at).await.unwrap();
+        }
+        recorder.finish(EndReason::ClientLeft).await.unwrap();
+    }
+    let (crashed, recordings) = world.crashed("crashed");
+    drop((broken, journal));
+    let stopped = (world.path("journal"), world.path("recordings"));
+    for (journal, recordings) in [stopped, (crashed, recordings)] {
+        let rescued =
+            || fs::read_dir(&journal).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        assert!(rescued().any(|name| name.starts_with("rescued-")));
+        let (_journal, recovered) = world.open_at(journal.clone(), recordings);
+        assert_eq!(recovered.len(), 1);
+        assert_eq!(inputs(&world.events(&recovered[0].path)), ["kept"]);
+        assert_eq!(world.verify(&recovered[0].path).unwrap().outcome, Outcome::Finished);
+        assert!(!rescued().any(|name| name.starts_with("rescued-")));
+    }
+}
+
+#[tokio::test]
+async fn whoever_fills_memory_waits_and_whoever_types_does_not() {
+    let mut world = World::new();
+    world.limits.held_bytes = 8 << 20;
+    let (journal, _) = world.open();
+    let bulk = Recorder::open(&journal, world.spec()).unwrap();
+    let typing = Recorder::open(&journal, world.spec()).unwrap();
+    world.disk.is_recording_full.store(false, Ordering::SeqCst);
+    world.disk.hold_journal_sync.store(true, Ordering::SeqCst);
+    for _ in 0..60 {
+        bulk.record(vec![output(random(80_000))]).unwrap();
+    }
+    typing.record(vec![input("x")]).unwrap();
+    let soon = Duration::from_millis(200);
+    tokio::time::timeout(Duration::from_secs(60), typing.make_way()).await.unwrap();
+    assert!(tokio::time::timeout(soon, bulk.make_way()).await.is_err());
+    world.disk.hold_journal_sync.store(false, Ordering::SeqCst);
+    tokio::time::timeout(Duration::from_secs(60), bulk.make_way()).await.unwrap();
+    let finished = bulk.finish(EndReason::ClientLeft).await.unwrap();
+    assert_eq!(world.verify(&finished.path).unwrap().outcome, Outcome::Finished);
+}
+
+#[tokio::test]
+async fn many_long_events_at_once_fit_into_as_many_chunks_as_they_need() {
+    let world = World::new();
+    let (journal, _) = world.open();
+    let recorder = Recorder::open(&journal, world.spec()).unwrap();
+    let marker = |length| (1, Body::Marker { label: "x".repeat(length) });
+    recorder.record((0..3_000).map(|_| marker(1_500)).collect()).unwrap();
+    // One that fits into no chunk ends the session, and leaves no gap behind.
+    let error = recorder.record(vec![marker(10), marker(2 << 20)]).unwrap_err();
+    assert!(matches!(error, RecorderError::Seal(_)), "{error}");
+    let finished = recorder.finish(EndReason::RecorderFailed).await.unwrap();
+    assert_eq!(world.verify(&finished.path).unwrap().outcome, Outcome::Finished);
+    let events = world.events(&finished.path);
+    assert_eq!(events.iter().filter(|e| matches!(e.body, Body::Marker { .. })).count(), 3_000);
 }

@@ -201,9 +201,9 @@ async fn what_is_recorded_is_read_back_and_verifies() {
     let at = recorder.record(vec![output(bulk.clone())]).unwrap();
     assert_eq!(recorder.record(vec![]).unwrap(), at);
     recorder.durable(at).await.unwrap();
-    assert_eq!(recorder.in_flight(), 0);
+    assert_eq!(recorder.inner.track.in_flight(), 0);
     let (pin, at) = recorder.checkpoint().unwrap();
-    assert_eq!(recorder.last_checkpoint(), Some(pin));
+    assert_eq!(recorder.inner.lock().pinned, Some(pin));
     recorder.durable(at).await.unwrap();
     let finished = recorder.finish(EndReason::ClientLeft).await.unwrap();
     assert_eq!(recorder.record(vec![input("x")]), Err(RecorderError::Ended));
@@ -314,7 +314,7 @@ async fn many_recorders_share_one_journal_through_many_segments() {
         let expected: Vec<String> = (0..15).map(|round| format!("{n}/{round};")).collect();
         assert_eq!(inputs(&world.events(&finished.path)), expected);
     }
-    assert_eq!(journal.held_bytes(), 0);
+    assert_eq!(journal.shared().held.load(Ordering::SeqCst), 0);
     let segments = fs::read_dir(world.path("journal")).unwrap().count();
     assert!(segments <= 9, "{segments} files: segments are used again");
 }
@@ -359,10 +359,10 @@ async fn a_checkpoint_comes_without_more_events() {
     world.limits.checkpoint_within = Duration::from_millis(1);
     let (journal, _) = world.open();
     let recorder = Recorder::open(&journal, world.spec()).unwrap();
-    wait_for(|| recorder.last_checkpoint().is_some()).await;
-    let first = recorder.last_checkpoint();
+    wait_for(|| recorder.inner.lock().pinned.is_some()).await;
+    let first = recorder.inner.lock().pinned;
     recorder.record(vec![input("more")]).unwrap();
-    wait_for(|| recorder.last_checkpoint() != first).await;
+    wait_for(|| recorder.inner.lock().pinned != first).await;
 }
 
 #[tokio::test]

@@ -4,17 +4,18 @@
 //! Works on the recording's file alone, after the journal was put into it, and needs no file key. What does not hold
 //! together is never signed: such a file keeps its bytes and is reported as damaged.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::digest::{Digest, chain};
+use super::digest::Digest;
 use super::disk::{Area, Disk};
 use super::error::RecordingError;
 use super::failure::JournalError;
 use super::frame::{Claim, HEAD_BYTES, Outcome};
 use super::journal::DIRECT_FRAME;
-use super::reader::{Frames, frame_digest};
+use super::reader::Frames;
 use super::seal::sign_claim;
 use super::spool::{Spool, locate};
 use super::verify::check_claim;
@@ -22,6 +23,8 @@ use crate::model::{SessionId, Signer};
 
 /// A frame's body above this may have been written past the journal.
 const IN_DOUBT: usize = DIRECT_FRAME - HEAD_BYTES;
+/// The most files with such bytes of one recording: one for each start that was itself cut short.
+const TAILS: usize = 1_000;
 
 /// A recording that the last run did not finish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +134,6 @@ fn recover_one(
         disk.write(Area::Recording, &file, &mut [IoSlice::new(&bytes)], walked.good).map_err(io("write"))?;
         disk.sync(Area::Recording, &file).map_err(io("sync"))?;
         let claim = Claim { outcome: Some(Outcome::Cut), chain: walked.chain, signature: [0; 64] };
-        debug_assert!(chain(&walked.chain, &frame_digest(&bytes)) != walked.chain);
         (walked.next, claim, walked.good + bytes.len() as u64)
     };
     spool.keep(&session).map_err(io("rename"))?;
@@ -195,10 +197,17 @@ fn save_tail(session: &SessionId, spool: &Spool, good: u64) -> io::Result<Option
         return Ok(None);
     }
     file.seek(SeekFrom::Start(good))?;
-    let path = spool.tail_path(session);
-    let mut tail = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    io::copy(&mut file, &mut tail)?;
-    tail.sync_all()?;
-    Ok(Some(path))
+    // A start that was itself cut short here has left one already, perhaps of other bytes.
+    let paths = (1..=TAILS).map(|number| spool.tail_path(session, number));
+    for path in paths {
+        let mut tail = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            tail => tail?,
+        };
+        io::copy(&mut file, &mut tail)?;
+        tail.sync_all()?;
+        spool.sync_directories()?;
+        return Ok(Some(path));
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }

@@ -42,9 +42,12 @@ impl Spool {
         self.kept.join(format!("{session}.{EXTENSION}"))
     }
 
-    /// Where recovery puts bytes that follow the last whole frame: evidence is never thrown away.
-    pub(super) fn tail_path(&self, session: &SessionId) -> PathBuf {
-        self.kept.join(format!("{session}.tail"))
+    /// Where the n-th recovery puts bytes that follow the last whole frame: evidence is never thrown away.
+    pub(super) fn tail_path(&self, session: &SessionId, number: usize) -> PathBuf {
+        match number {
+            1 => self.kept.join(format!("{session}.tail")),
+            _ => self.kept.join(format!("{session}.{number}.tail")),
+        }
     }
 
     /// Opens a live recording's file. Only its first bytes may make it: one that is gone later is an error.
@@ -73,6 +76,11 @@ impl Spool {
     /// Makes new names durable.
     pub(super) fn sync_directories(&self) -> io::Result<()> {
         File::open(&self.kept)?.sync_all()?;
+        File::open(&self.open)?.sync_all()
+    }
+
+    /// Makes durable which live recordings have a file.
+    pub(super) fn sync_open(&self) -> io::Result<()> {
         File::open(&self.open)?.sync_all()
     }
 

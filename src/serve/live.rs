@@ -73,7 +73,7 @@ fn steps(target: &Target, login: &Login, outcome: Result<(), ConnectError>) -> V
     let entered = format!("{login} is let in with a certificate of the user CA");
     let failed_at = match &outcome {
         Ok(()) => 3,
-        Err(ConnectError::Dial(_)) => 0,
+        Err(ConnectError::Dial(_) | ConnectError::NoDescriptor | ConnectError::Removed) => 0,
         Err(ConnectError::HostKey(_) | ConnectError::Wire(_)) => 1,
         Err(ConnectError::Mint(_) | ConnectError::Over | ConnectError::Refused) => 2,
     };

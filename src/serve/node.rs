@@ -32,7 +32,7 @@ use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
 use crate::policy::{Engine, PolicyError, ReloadError, Reloaded};
 use crate::recording::{Journal, JournalError, JournalSettings};
-use crate::session::{Gate, LastWords, Limits, Registry, pin, sweep};
+use crate::session::{Gate, LastWords, Limits, Registry, patrol, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
 use crate::telemetry;
 
@@ -41,8 +41,10 @@ pub(super) const LEDGER: &str = "ledger";
 const CONTROL: &str = "control.sock";
 /// Carried connections on their way to a lifecycle.
 const CARRIED: usize = 128;
-/// How long a session that was cut may take to close.
-const CLOSING: Duration = Duration::from_secs(10);
+/// Sessions that were cut may take this long to close…
+const CLOSING_ROUND: Duration = Duration::from_secs(1);
+/// …this many times.
+const CLOSING_ROUNDS: usize = 10;
 /// How often the fence looks at the change feed.
 const FENCE: Duration = Duration::from_millis(500);
 
@@ -185,6 +187,7 @@ impl Node {
         services.spawn(listeners::metrics(metrics, prometheus, is_well, no_services));
         services.spawn(fence(Arc::clone(&gate)));
         services.spawn(pin(Arc::clone(&gate)));
+        services.spawn(patrol(Arc::clone(&gate)));
         Ok(Self {
             directory: directory.to_owned(),
             config,
@@ -237,9 +240,15 @@ impl Node {
     /// closed.
     pub async fn stop(mut self) {
         self.stop_sessions.send_replace(true);
+        self.gate.registry.close();
         if !self.gate.registry.drained(self.config.limits.drain).await {
-            self.gate.registry.end_all(EndReason::Drained);
-            self.gate.registry.drained(CLOSING).await;
+            for _ in 0..CLOSING_ROUNDS {
+                // Again, for one that was on its way in.
+                self.gate.registry.end_all(EndReason::Drained);
+                if self.gate.registry.drained(CLOSING_ROUND).await {
+                    break;
+                }
+            }
         }
         self.stop_services.send_replace(true);
         self.sessions.shutdown().await;

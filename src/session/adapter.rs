@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::credential::{Lease, MintError};
 use crate::model::{EndReason, Login, Protocol, Target, TargetName};
-use crate::net::{Blown, DialError, Fuse, Hold};
+use crate::net::{DialError, Fuse, Hold};
 use crate::store::Store;
 
 pub use super::relay::{Over, Tap};
@@ -105,6 +105,9 @@ pub enum ConnectError {
     /// No credential could be made.
     #[error(transparent)]
     Mint(#[from] MintError),
+    /// The bastion has no descriptor left to hold the connection with.
+    #[error("the bastion has too many connections open; tell an administrator")]
+    NoDescriptor,
     /// The session ended meanwhile.
     #[error("the session is over")]
     Over,
@@ -113,6 +116,9 @@ pub enum ConnectError {
         "the target did not accept the certificate: check its TrustedUserCAKeys and that the login exists"
     )]
     Refused,
+    /// It is not registered any more.
+    #[error("the target was removed")]
+    Removed,
     /// It spoke the protocol wrongly, or hung up.
     #[error("the target hung up during the opening: {0}")]
     Wire(String),
@@ -123,18 +129,13 @@ impl ConnectError {
     #[must_use]
     pub const fn reason(&self) -> EndReason {
         match self {
-            Self::Dial(_) | Self::Wire(_) => EndReason::TargetUnreachable,
+            Self::Dial(_) | Self::NoDescriptor | Self::Wire(_) => EndReason::TargetUnreachable,
             Self::HostKey(_) => EndReason::TargetKeyChanged,
             Self::Mint(_) => EndReason::MintFailed,
             Self::Over => EndReason::ClientLeft,
             Self::Refused => EndReason::TargetRefused,
+            Self::Removed => EndReason::TargetRevoked,
         }
-    }
-}
-
-impl From<Blown> for ConnectError {
-    fn from(_: Blown) -> Self {
-        Self::Over
     }
 }
 
@@ -147,9 +148,9 @@ impl Way {
     /// The target, as it is registered now: a host key that is no longer trusted is not trusted here either.
     ///
     /// # Errors
-    /// [`ConnectError::Over`] when it was removed.
+    /// [`ConnectError::Removed`].
     pub fn target(&self) -> Result<Target, ConnectError> {
-        self.store.read(|state| state.target(&self.target).cloned()).ok_or(ConnectError::Over)
+        self.store.read(|state| state.target(&self.target).cloned()).ok_or(ConnectError::Removed)
     }
 
     /// The login on it.
@@ -165,8 +166,11 @@ impl Way {
     /// See [`ConnectError`].
     pub async fn dial(&self, target: &Target) -> Result<(tokio::net::TcpStream, Hold), ConnectError> {
         let socket = crate::net::dial(&target.endpoint).await?;
-        let hold = self.fuse.hold_target(&socket)?;
-        Ok((socket, hold))
+        let held = self.fuse.hold_target(&socket).map_err(|_| match self.fuse.is_blown() {
+            true => ConnectError::Over,
+            false => ConnectError::NoDescriptor,
+        });
+        Ok((socket, held?))
     }
 
     /// A credential for one login over `socket`.

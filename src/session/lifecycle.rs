@@ -13,7 +13,7 @@ use super::ending::Ending;
 use super::gate::Gate;
 use super::last_word::MOMENT;
 use super::permit::{NoPermit, Permit, Subject};
-use super::registry::LiveSession;
+use super::registry::{Beginning, LiveSession};
 use super::relay::reason_of;
 use super::stage::Armed;
 use super::{close, dialogue, guard};
@@ -22,6 +22,7 @@ use crate::credential::Lease;
 use crate::ledger::entry::{Actor, SessionFacts};
 use crate::model::{EndReason, Protocol, SessionId};
 use crate::recording::{Recorder, RecorderError, RecordingSpec, event};
+use crate::store::SubmitError;
 
 /// Why a session did not come about; told to the client, counted and logged.
 struct Refused {
@@ -71,7 +72,10 @@ async fn open<A: Adapter>(
 ) -> Result<(), Refused> {
     let session = SessionId::random().map_err(|_| Refused::new(EndReason::MintFailed))?;
     let permit = permit(gate, adapter, &session, greeted, ending, client).await?;
-    let armed = arm(gate, adapter.protocol(), permit, ending, client).await?;
+    let armed = match gate.registry.begin() {
+        Some(beginning) => arm(gate, adapter.protocol(), permit, ending, client, beginning).await?,
+        None => return Err(Refused::new(EndReason::Drained)),
+    };
     let way = armed.way(gate, ending);
     let connected = tokio::select! {
         biased;
@@ -134,6 +138,7 @@ async fn arm(
     permit: Permit,
     ending: &Ending,
     client: SocketAddr,
+    beginning: Beginning,
 ) -> Result<Armed, Refused> {
     let subject = Arc::clone(&permit.subject);
     let recipients = gate.store.read(|state| state.node().reviewers.clone());
@@ -150,11 +155,10 @@ async fn arm(
         subject.capabilities.clone(),
         gate.clock.clone(),
     );
-    let lease =
-        Arc::new(lease.map_err(|error| Refused {
-            reason: EndReason::MintFailed,
-            words: format!("postern: {error}"),
-        })?);
+    let lease = match lease {
+        Ok(lease) => Arc::new(lease),
+        Err(error) => return Err(unstarted(&recorder, EndReason::MintFailed, &error).await),
+    };
     let started = SessionFacts {
         session: subject.session.clone(),
         grant: subject.grant.clone(),
@@ -168,9 +172,13 @@ async fn arm(
     };
     let command = Command::StartSession(Box::new(started.clone()));
     if let Err(error) = gate.store.submit(Actor::Node, command).await {
-        // The recording stays: an opened recording is never thrown away, it ends.
-        recorder.finish(EndReason::LedgerFailed).await.ok();
-        return Err(Refused { reason: EndReason::LedgerFailed, words: format!("postern: {error}") });
+        let reason = match (&error, subject.still(gate)) {
+            (SubmitError::Failed(_), _) => EndReason::LedgerFailed,
+            (SubmitError::Denied(_), Err(no)) => no.reason,
+            // Its right was taken away after the question, and what says so is on its way here.
+            (SubmitError::Denied(_), Ok(())) => EndReason::GrantRevoked,
+        };
+        return Err(unstarted(&recorder, reason, &error).await);
     }
     let live = LiveSession {
         facts: started,
@@ -178,12 +186,18 @@ async fn arm(
         recorder: Arc::clone(&recorder),
         subject: Arc::clone(&subject),
     };
-    let entry = gate.registry.enter(live);
+    let entry = gate.registry.enter(live, beginning);
     // A reload asks those in the registry, and this one was not there a moment ago.
     if let Err(no) = subject.still(gate) {
         ending.end(no.reason);
     }
     Ok(Armed { permit, recorder, lease, entry })
+}
+
+/// A session that the ledger never knew. Its recording stays: what was opened is never thrown away, it ends.
+async fn unstarted(recorder: &Recorder, reason: EndReason, error: &impl std::fmt::Display) -> Refused {
+    recorder.finish(reason).await.ok();
+    Refused { reason, words: format!("postern: {error}") }
 }
 
 /// Opens the recording and waits until its first chunk is on disk: before that nothing is minted.

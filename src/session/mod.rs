@@ -30,4 +30,4 @@ pub use permit::{NoPermit, Permit};
 pub use pin::pin;
 pub use registry::{LiveSession, Registry};
 pub use stage::{Armed, Live};
-pub use sweep::sweep;
+pub use sweep::{patrol, sweep};

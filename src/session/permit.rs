@@ -417,4 +417,4 @@ impl Watcher for Sentry {
 
 #[cfg(test)]
 #[path = "permit_tests.rs"]
-mod tests;
+pub(super) mod tests;

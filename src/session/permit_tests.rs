@@ -30,14 +30,14 @@ const ALICE: u8 = 2;
 const BOB: u8 = 3;
 const STRANGER: u8 = 9;
 
-struct World {
-    gate: Arc<Gate>,
+pub(in crate::session) struct World {
+    pub(in crate::session) gate: Arc<Gate>,
     _directory: tempfile::TempDir,
 }
 
 impl World {
     /// Erin may ask, Alice and Bob may approve, web-1 is there.
-    fn new() -> Self {
+    pub(in crate::session) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (root, clock) = (directory.path(), Clock::system());
         let signer: Arc<dyn Signer> = Arc::new(SigningKey::from_seed(&Secret::new([42; 32])).unwrap());
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// Alice approves what Erin asked for, with `signature` when it is given and her own otherwise.
-    fn granted(&self, signature: Option<&str>) -> access::Grant {
+    pub(in crate::session) fn granted(&self, signature: Option<&str>) -> access::Grant {
         self.granted_for(600, signature)
     }
 
@@ -136,7 +136,7 @@ impl World {
     }
 
     /// A session of Erin's begins under a grant, past the permit.
-    fn used(&self, grant: &access::Grant) {
+    pub(in crate::session) fn used(&self, grant: &access::Grant) {
         self.submit(Actor::Node, self.start(&grant.facts.grant));
     }
 

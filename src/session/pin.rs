@@ -3,7 +3,7 @@
 //! A recording signs its own checkpoints every few seconds while something happens; here the latest of them becomes a
 //! ledger entry, for sessions that have a new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub async fn pin(gate: Arc<Gate>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let live = gate.registry.all();
-        pinned.retain(|session, _| live.iter().any(|l| l.facts.session == *session));
+        let ids: BTreeSet<_> = live.iter().map(|session| &session.facts.session).collect();
+        pinned.retain(|session, _| ids.contains(session));
         for session in live {
             let id = session.facts.session;
-            let Some(latest) = session.recorder.last_checkpoint() else { continue };
-            if pinned.get(&id) == Some(&latest.frame) {
-                continue;
-            }
+            // One whose recording has failed is ending.
+            let latest = session.recorder.last_checkpoint(pinned.get(&id).copied()).await;
+            let Ok(Some(latest)) = latest else { continue };
             let digest = latest.digest.to_string();
             let command = Command::PinRecording { session: id.clone(), frame: latest.frame, digest };
             match gate.store.submit(Actor::Node, command).await {

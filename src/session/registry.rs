@@ -28,7 +28,10 @@ pub struct Registry {
 #[derive(Default)]
 struct Shared {
     live: Mutex<BTreeMap<SessionId, LiveSession>>,
+    /// Woken when a session leaves, or one that was beginning has begun.
     left: Notify,
+    /// Sessions that are being opened and are not in here yet.
+    opening: Mutex<Opening>,
     /// How many dialogues each person has open.
     dialogues: Mutex<BTreeMap<PersonId, usize>>,
 }
@@ -44,6 +47,18 @@ pub struct LiveSession {
     pub recorder: Arc<Recorder>,
     /// What its right is about.
     pub(super) subject: Arc<Subject>,
+}
+
+/// How many sessions are on their way in.
+#[derive(Default)]
+struct Opening {
+    count: usize,
+    is_closed: bool,
+}
+
+/// The right to open one session, given up when dropped: whoever waits for the last session waits for these too.
+pub(super) struct Beginning {
+    registry: Registry,
 }
 
 /// A place in the registry, given up when dropped.
@@ -71,12 +86,27 @@ impl Registry {
         Some(Talking { registry: self.clone(), person: person.clone() })
     }
 
+    /// Lets a session begin, unless the node is being stopped.
+    pub(super) fn begin(&self) -> Option<Beginning> {
+        let mut opening = self.opening();
+        (!opening.is_closed).then(|| {
+            opening.count += 1;
+            Beginning { registry: self.clone() }
+        })
+    }
+
     /// Adds a session for as long as the returned value lives.
-    pub(super) fn enter(&self, session: LiveSession) -> Entry {
+    pub(super) fn enter(&self, session: LiveSession, beginning: Beginning) -> Entry {
         let id = session.facts.session.clone();
         self.live().insert(id.clone(), session);
+        drop(beginning);
         metrics::gauge!("postern_sessions_live").increment(1.0);
         Entry { registry: self.clone(), session: id }
+    }
+
+    /// From now on no session begins.
+    pub fn close(&self) {
+        self.opening().is_closed = true;
     }
 
     /// One session.
@@ -139,12 +169,34 @@ impl Registry {
 
     /// Waits until no session is left, or `within` is over; says whether they are gone.
     pub async fn drained(&self, within: Duration) -> bool {
-        let ids: Vec<SessionId> = self.live().keys().cloned().collect();
-        self.gone(&ids, within).await
+        let all_gone = async {
+            loop {
+                let left = self.shared.left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                // In this order: what was on its way in when it was counted is in here by now.
+                if self.opening().count == 0 && self.live().is_empty() {
+                    return;
+                }
+                left.await;
+            }
+        };
+        tokio::time::timeout(within, all_gone).await.is_ok()
+    }
+
+    fn opening(&self) -> MutexGuard<'_, Opening> {
+        self.shared.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<SessionId, LiveSession>> {
         self.shared.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.registry.opening().count -= 1;
+        self.registry.shared.left.notify_waiters();
     }
 }
 
@@ -184,5 +236,20 @@ mod tests {
         assert!(registry.talk(&alice).is_some());
         held.clear();
         assert!(registry.shared.dialogues.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_the_node_waits_for_sessions_that_are_beginning_and_lets_none_begin() {
+        let (registry, soon) = (Registry::default(), Duration::from_millis(20));
+        let beginning = registry.begin().unwrap();
+        registry.close();
+        assert!(registry.begin().is_none());
+        assert!(!registry.drained(soon).await);
+        let begin = async {
+            tokio::task::yield_now().await;
+            drop(beginning);
+        };
+        let (drained, ()) = tokio::join!(registry.drained(Duration::from_secs(60)), begin);
+        assert!(drained);
     }
 }

@@ -93,21 +93,24 @@ impl Tap {
         self.shared.recorder.record(events).map_err(|error| self.failed(&error))
     }
 
-    /// Waits until a chunk has been written, so that it survives the death of this process.
+    /// Waits until a chunk has been written, so that it survives the death of this process; and while memory is short
+    /// and this session holds much of it, so that it reads no more meanwhile.
     ///
     /// # Errors
     /// As [`Self::submit`].
     pub async fn written(&self, at: Position) -> Result<(), Over> {
         self.shared.recorder.written(at).await.map_err(|error| self.failed(&error))?;
+        self.shared.recorder.make_way().await;
         self.go_on()
     }
 
-    /// Waits until a chunk and all before it are on disk.
+    /// Waits until a chunk and all before it are on disk; and for memory, as [`Self::written`] does.
     ///
     /// # Errors
     /// As [`Self::submit`].
     pub async fn durable(&self, at: Position) -> Result<(), Over> {
         self.shared.recorder.durable(at).await.map_err(|error| self.failed(&error))?;
+        self.shared.recorder.make_way().await;
         self.go_on()
     }
 
@@ -157,7 +160,7 @@ impl Tap {
 pub(super) const fn reason_of(error: &RecorderError) -> EndReason {
     match error {
         RecorderError::DiskFull | RecorderError::NoRoom { .. } => EndReason::DiskFull,
-        RecorderError::Overrun => EndReason::ClientFlooded,
+        RecorderError::Overrun => EndReason::RecorderOverrun,
         RecorderError::AlreadyExists(_)
         | RecorderError::Ended
         | RecorderError::FileFailed(_)

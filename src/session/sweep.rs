@@ -1,16 +1,29 @@
-//! Ends what a crash left: every session the ledger believes alive when the node starts.
+//! Ends what is left over: every session the ledger believes alive when the node starts, and later every one that
+//! nobody runs any more.
 //!
 //! The journal has by then completed their recordings up to the last frame that was acknowledged and closed them with
-//! a signed cut; here the ledger learns of it, so that no session is without an end.
+//! a signed cut; here the ledger learns of it, so that no session is without an end. While the node runs, what is left
+//! over is a session whose task broke, or whose end the ledger did not take.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::gate::Gate;
 use crate::access::{Command, fitting_line};
 use crate::ledger::entry::{Actor, EndFacts, Receipt, Verified};
 use crate::model::{Clock, EndReason, SessionId, Timestamp};
 use crate::recording::{Recovered, RecoveredState, end_of};
 use crate::store::{Store, SubmitError};
+
+/// How often a running node looks.
+const ROUND: Duration = Duration::from_secs(60);
+/// What became of the connections of a session that a crash cut.
+const PROCESS_GONE: &str =
+    "the process that held the connection is gone; after a power loss the target notices by itself";
+/// What became of those of a session whose task broke.
+const TASK_GONE: &str = "the task that held the connection is gone, and closed it";
 
 /// Appends an end for every session that has none. Says how many.
 ///
@@ -24,12 +37,11 @@ pub async fn sweep(
 ) -> Result<usize, SubmitError> {
     let by_session: HashMap<&SessionId, &Recovered> =
         recovered.iter().map(|recovered| (&recovered.session, recovered)).collect();
-    let left: Vec<SessionId> =
-        store.read(|state| state.sessions().map(|s| s.facts.session.clone()).collect());
+    let left = known(store);
     let now = clock.now();
     // Submitted together, so that they share their commits.
     let ends = left.iter().map(|session| {
-        let end = end(session, by_session.get(session).copied(), recordings, now);
+        let end = end(session, by_session.get(session).copied(), recordings, now, PROCESS_GONE);
         store.submit(Actor::Node, Command::EndSession(Box::new(end)))
     });
     for outcome in futures_util::future::join_all(ends).await {
@@ -38,8 +50,42 @@ pub async fn sweep(
     Ok(left.len())
 }
 
+/// Looks again and again for sessions that the ledger believes alive and nobody runs, and ends them. A session that is
+/// just beginning or ending is seen so once; twice, a minute apart, it is left over.
+pub async fn patrol(gate: Arc<Gate>) {
+    let mut suspects = BTreeSet::new();
+    loop {
+        tokio::time::sleep(ROUND).await;
+        suspects = round(&gate, &suspects).await;
+    }
+}
+
+/// Ends those among `suspects` that are still left over; gives those that are.
+async fn round(gate: &Gate, suspects: &BTreeSet<SessionId>) -> BTreeSet<SessionId> {
+    let left: BTreeSet<_> =
+        known(&gate.store).into_iter().filter(|session| gate.registry.get(session).is_none()).collect();
+    for session in left.intersection(suspects) {
+        tracing::error!(%session, "nobody runs this session any more; ending it");
+        let end = end(session, None, gate.journal.recordings(), gate.clock.now(), TASK_GONE);
+        if let Err(error) = gate.store.submit(Actor::Node, Command::EndSession(Box::new(end))).await {
+            tracing::error!(%session, %error, "its end was not written; trying again");
+        }
+    }
+    left
+}
+
+fn known(store: &Store) -> Vec<SessionId> {
+    store.read(|state| state.sessions().map(|s| s.facts.session.clone()).collect())
+}
+
 /// The end of one session: what recovery made of its recording, or what an earlier run had already finished.
-fn end(session: &SessionId, recovered: Option<&Recovered>, recordings: &Path, now: Timestamp) -> EndFacts {
+fn end(
+    session: &SessionId,
+    recovered: Option<&Recovered>,
+    recordings: &Path,
+    now: Timestamp,
+    connection: &str,
+) -> EndFacts {
     let (state, set_aside) = match recovered {
         Some(recovered) => (Some(recovered.state.clone()), recovered.set_aside.clone()),
         None => match end_of(recordings, session) {
@@ -64,10 +110,8 @@ fn end(session: &SessionId, recovered: Option<&Recovered>, recordings: &Path, no
         decided: now,
         cut: now,
         decided_to_cut_us: 0,
-        target_ended: gone(
-            "the process that held the connection is gone; after a power loss the target notices by itself",
-        ),
-        credential_dead: gone("the key was in that process's memory only"),
+        target_ended: gone(connection),
+        credential_dead: gone("the key was in the memory of whoever ran the session only"),
     };
     EndFacts {
         session: session.clone(),
@@ -77,5 +121,23 @@ fn end(session: &SessionId, recovered: Option<&Recovered>, recordings: &Path, no
         digest,
         bytes,
         left_over,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::permit::tests::World;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_nobody_runs_is_ended_when_it_is_seen_twice() {
+        let world = World::new();
+        let gate = &world.gate;
+        world.used(&world.granted(None));
+        let suspects = round(gate, &BTreeSet::new()).await;
+        assert_eq!(suspects.len(), 1);
+        assert_eq!(known(&gate.store).len(), 1, "it may be just beginning");
+        round(gate, &suspects).await;
+        assert_eq!(known(&gate.store).len(), 0);
     }
 }

@@ -65,10 +65,10 @@ pub(super) fn write(shared: &Shared, lane: &Lane, stage: &mut Stage, group: Item
     }
     for (track, items) in by_track.into_values() {
         match write_one(shared, stage, &track, &items) {
-            Ok((file, is_new)) => {
+            Ok(file) => {
                 let mut written = Vec::with_capacity(items.len());
                 for (number, Item { record, bytes, track }) in items {
-                    let place = Place::File { file: Arc::clone(&file), is_new, bytes: bytes.len() };
+                    let place = Place::File { file: Arc::clone(&file), bytes: bytes.len() };
                     if let Some(track) = &track {
                         track.mark_written(record.position, None);
                     }
@@ -88,7 +88,7 @@ fn write_one(
     stage: &mut Stage,
     track: &Track,
     items: &[(u64, Item)],
-) -> io::Result<(Arc<File>, bool)> {
+) -> io::Result<Arc<File>> {
     if track.file_failure().is_some() {
         return Err(io::Error::other("its file has failed before"));
     }
@@ -96,7 +96,7 @@ fn write_one(
     track.await_journal(last, || shared.failure().is_some());
     let (offset, pieces) = track.lacking(last);
     let length: usize = pieces.iter().map(Bytes::len).sum();
-    let (file, is_new) = track.file(&shared.spool)?;
+    let file = track.file(&shared.spool)?;
     let past_cache = shared.spool.past_cache(&track.session);
     let is_past_cache = past_cache.as_ref().is_ok_and(|past_cache| {
         // Whatever the reason, the other way is tried next, and its error counts.
@@ -107,7 +107,7 @@ fn write_one(
         shared.disk.write(Area::Recording, &file, &mut slices, offset)?;
     }
     track.reaches(offset + length as u64);
-    Ok((Arc::new(file), is_new))
+    Ok(Arc::new(file))
 }
 
 /// Writes all whole blocks past the page cache, the rest of a block at the end through it.

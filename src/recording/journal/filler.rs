@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::segment::Segment;
+use super::lane::Lane;
+use super::rescue::Rescue;
 use super::track::{Piece, Queued, Track};
 use super::{Shared, keeper};
 use crate::recording::disk::{self, Area};
 use crate::recording::failure::RecorderError;
+use crate::recording::spool::Spool;
 
 /// The most bytes of one recording in one step, and the most left unsynced in its file.
 const STEP: usize = 1 << 20;
@@ -43,8 +45,8 @@ pub(super) struct Filler {
     more: Condvar,
     clock: Option<crate::model::Clock>,
     are_segments_full: AtomicBool,
-    /// Segments whose recordings' files failed: kept as they are for the next start.
-    condemned: Mutex<Vec<Arc<Segment>>>,
+    /// What is still needed of recordings whose files failed.
+    pub(super) rescue: Rescue,
 }
 
 /// What only the thread itself knows.
@@ -89,21 +91,6 @@ impl Filler {
 
     fn is_closing(&self) -> bool {
         lock(&self.queues).is_closing
-    }
-
-    /// Whether a recording's file failed, so that the journal is still needed.
-    pub(super) fn has_condemned(&self) -> bool {
-        !lock(&self.condemned).is_empty()
-    }
-
-    /// Keeps the segments a failed file still needs for the next start.
-    fn condemn(&self, track: &Track) {
-        let mut condemned = lock(&self.condemned);
-        for segment in track.pinned() {
-            if !condemned.iter().any(|other| Arc::ptr_eq(other, &segment)) {
-                condemned.push(segment);
-            }
-        }
     }
 
     fn now(&self) -> Duration {
@@ -151,9 +138,8 @@ pub(super) fn fill(shared: &Shared) {
         }
     }
     finish(shared, &mut work);
-    for track in work.unsynced.values() {
-        sync_file(shared, track);
-    }
+    let unsynced: Vec<_> = work.unsynced.into_values().collect();
+    sync_files(shared, &unsynced);
 }
 
 fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
@@ -171,6 +157,7 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     }
     let (unsynced, queued) = track.filled(pieces);
     shared.filled(bytes);
+    track.left(bytes);
     shared.filler.queue(track, queued);
     if let Err(error) = result {
         track.fail_file(&error);
@@ -178,13 +165,13 @@ fn step(shared: &Shared, work: &mut Work, track: &Arc<Track>) {
     let address = Arc::as_ptr(track).addr();
     if track.file_failure().is_some() {
         work.unsynced.remove(&address);
-        shared.filler.condemn(track);
+        shared.filler.rescue.keep(track);
     } else if track.is_complete() {
         work.unsynced.remove(&address);
         work.complete.push(Arc::clone(track));
     } else if unsynced >= STEP {
         work.unsynced.remove(&address);
-        sync_file(shared, track);
+        sync_files(shared, std::slice::from_ref(track));
     } else {
         work.unsynced.insert(address, Arc::clone(track));
     }
@@ -201,7 +188,7 @@ fn write_pieces(shared: &Shared, track: &Track, pieces: &[Piece]) -> io::Result<
     if pieces.is_empty() || track.file_failure().is_some() {
         return Ok(());
     }
-    let (file, _) = track.file(&shared.spool)?;
+    let file = track.file(&shared.spool)?;
     let is_next = |a: &Piece, b: &Piece| a.offset + a.bytes.len() as u64 == b.offset;
     // What went straight into the file stands between.
     for run in pieces.chunk_by(is_next) {
@@ -212,14 +199,38 @@ fn write_pieces(shared: &Shared, track: &Track, pieces: &[Piece]) -> io::Result<
     Ok(())
 }
 
+/// Makes durable what is in the files, and that there are such files; then lets go of the segments with the same.
+fn sync_files(shared: &Shared, tracks: &[Arc<Track>]) {
+    let synced: Vec<_> = tracks.iter().filter(|track| sync_file(shared, track)).collect();
+    let result = name_all(synced.iter().copied(), &shared.spool);
+    for track in synced {
+        match &result {
+            Ok(()) => track.synced(),
+            Err(error) => give_up(shared, track, error),
+        }
+    }
+}
+
+/// Makes durable that live recordings have the files they have.
+pub(super) fn name_all<'a>(
+    tracks: impl Iterator<Item = &'a Arc<Track>> + Clone,
+    spool: &Spool,
+) -> io::Result<()> {
+    if tracks.clone().any(|track| !track.is_named.load(Ordering::Acquire)) {
+        spool.sync_open()?;
+        tracks.for_each(|track| track.is_named.store(true, Ordering::Release));
+    }
+    Ok(())
+}
+
+/// Syncs what is in a recording's file; says whether that is sure.
 fn sync_file(shared: &Shared, track: &Track) -> bool {
     if track.file_failure().is_some() {
         return false;
     }
-    let result = track.file(&shared.spool).and_then(|(file, _)| shared.disk.sync(Area::Recording, &file));
-    match &result {
-        Ok(()) => track.synced(),
-        Err(error) => give_up(shared, track, error),
+    let result = track.file(&shared.spool).and_then(|file| shared.disk.sync(Area::Recording, &file));
+    if let Err(error) = &result {
+        give_up(shared, track, error);
     }
     result.is_ok()
 }
@@ -242,6 +253,7 @@ fn finish(shared: &Shared, work: &mut Work) {
     for track in kept {
         match &result {
             Ok(()) => {
+                track.synced();
                 shared.done(&track.session);
                 track.mark_stored();
             }
@@ -257,11 +269,8 @@ fn sync_complete(shared: &Shared, complete: Vec<Arc<Track>>) -> Vec<Arc<Track>> 
     }
     let result =
         shared.spool.handle().and_then(|directory| shared.disk.sync_all(Area::Recording, &directory));
-    for track in &complete {
-        match &result {
-            Ok(()) => track.synced(),
-            Err(error) => give_up(shared, track, error),
-        }
+    if let Err(error) = &result {
+        complete.iter().for_each(|track| give_up(shared, track, error));
     }
     if result.is_ok() { complete } else { Vec::new() }
 }
@@ -273,19 +282,13 @@ fn release_segments(shared: &Shared, work: &mut Work) -> bool {
     }
     let mut has_more = false;
     for lane in [&shared.small, &shared.bulk] {
-        while let Some(file) = lane.take_unneeded() {
-            match file.clear(&*shared.disk) {
-                Ok(()) => lane.give_back(file),
-                Err(error) => shared.fail(&RecorderError::JournalFailed(format!("clearing: {error}"))),
-            }
-        }
+        clear_unneeded(shared, lane);
         let Some(oldest) = lane.oldest_full() else { continue };
         has_more = true;
         let pinning = work.unsynced.iter().filter(|(_, track)| track.pins(&oldest));
         let addresses: Vec<usize> = pinning.map(|(address, _)| *address).take(SYNCS_A_STEP).collect();
-        for track in addresses.iter().filter_map(|address| work.unsynced.remove(address)) {
-            sync_file(shared, &track);
-        }
+        let tracks: Vec<_> = addresses.iter().filter_map(|address| work.unsynced.remove(address)).collect();
+        sync_files(shared, &tracks);
     }
     if has_more {
         shared.filler.are_segments_full.store(true, Ordering::Release);
@@ -293,10 +296,28 @@ fn release_segments(shared: &Shared, work: &mut Work) -> bool {
     has_more
 }
 
+/// Takes the oldest full segments out of use for as long as nobody needs them. What only recordings with failed files
+/// need of one is copied out of it first, so that one broken file never stops the journal.
+fn clear_unneeded(shared: &Shared, lane: &Lane) {
+    loop {
+        let cleared = match lane.take_unneeded() {
+            Some(file) => file.clear(&*shared.disk).map(|()| lane.give_back(file)),
+            None => match lane.oldest_full().map(|oldest| shared.filler.rescue.copy_out(shared, &oldest)) {
+                Some(Ok(true)) => Ok(()),
+                Some(Err(error)) => Err(error),
+                Some(Ok(false)) | None => return,
+            },
+        };
+        if let Err(error) = cleared {
+            return shared.fail(&RecorderError::JournalFailed(format!("clearing: {error}")));
+        }
+    }
+}
+
 /// A recording's file has failed: its session ends, and the journal keeps what the file may lack.
 pub(super) fn give_up(shared: &Shared, track: &Track, error: &io::Error) {
     track.fail_file(error);
-    shared.filler.condemn(track);
+    shared.filler.rescue.keep(track);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

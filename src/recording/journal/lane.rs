@@ -48,10 +48,9 @@ pub(super) struct Written {
 
 /// Where a record was written.
 pub(super) enum Place {
-    /// In the recording's own file: the open file, and whether this made it.
+    /// In the recording's own file.
     File {
         file: Arc<File>,
-        is_new: bool,
         bytes: usize,
     },
     Segment(Arc<Segment>),
@@ -370,6 +369,9 @@ fn acknowledge(shared: &Shared, written: Written) {
     // A segment is let go before the filler hears of the record, which may be its last.
     drop(place);
     shared.left(bytes);
+    if let Some(track) = &track {
+        track.left(bytes);
+    }
     if let Some(track) = track.filter(|track| bytes == 0 || track.file_failure().is_none()) {
         let queued = track.mark_durable(position);
         shared.filler.queue(&track, queued);
@@ -392,7 +394,6 @@ fn next_to_sync(lane: &Lane) -> Option<Vec<Written>> {
 fn sync_places(shared: &Shared, written: &[Written]) -> io::Result<()> {
     let mut segment_before: Option<&Arc<Segment>> = None;
     let mut files: Vec<(&Arc<Track>, &Arc<File>)> = Vec::new();
-    let mut has_new = false;
     for Written { place, track, .. } in written {
         match (place, track) {
             (Place::Segment(segment), _) => {
@@ -401,8 +402,7 @@ fn sync_places(shared: &Shared, written: &[Written]) -> io::Result<()> {
                     segment_before = Some(segment);
                 }
             }
-            (Place::File { file, is_new, .. }, Some(track)) => {
-                has_new |= is_new;
+            (Place::File { file, .. }, Some(track)) => {
                 match files.iter_mut().find(|(other, _)| Arc::ptr_eq(other, track)) {
                     Some(known) => known.1 = file,
                     None => files.push((track, file)),
@@ -411,9 +411,7 @@ fn sync_places(shared: &Shared, written: &[Written]) -> io::Result<()> {
             (Place::File { .. }, None) => {}
         }
     }
-    if has_new {
-        shared.spool.sync_directories()?;
-    }
+    filler::name_all(files.iter().map(|(track, _)| *track), &shared.spool)?;
     for (track, file) in files {
         if let Err(error) = shared.disk.sync(Area::Recording, file) {
             filler::give_up(shared, track, &error);

@@ -6,9 +6,10 @@
 //!                    └─▶ lane direct ─ writer ─▶ open/SESSION.pstn ─ syncer ─▶ ″
 //! ```
 //!
-//! `lane.rs` is one lane and its two threads, `direct.rs` what is special about the one without segments, `segment.rs` the files and records, `track.rs` how far one recording has
-//! come, `filler.rs` the thread that fills the recordings' files, `keeper.rs` the one that watches the disk, and
-//! `replay.rs` what a start does with an earlier run's journal. `node.rs` puts them together.
+//! `lane.rs` is one lane and its two threads, `direct.rs` what is special about the one without segments, `segment.rs`
+//! the files and records, `track.rs` how far one recording has come, `waiting.rs` waiting for it,
+//! `filler.rs` the thread that fills the recordings' files, `rescue.rs` what it keeps of one whose file failed,
+//! `keeper.rs` the thread that watches the disk, and `replay.rs` what a start does with an earlier run's journal. `node.rs` puts them together.
 
 mod direct;
 mod filler;
@@ -16,8 +17,10 @@ pub(super) mod keeper;
 mod lane;
 mod node;
 mod replay;
+mod rescue;
 mod segment;
 pub(super) mod track;
+pub(super) mod waiting;
 
 pub(super) use direct::DIRECT_FRAME;
 pub use node::{Journal, JournalLimits, JournalSettings, Room};

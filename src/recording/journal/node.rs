@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Notify;
 
 use super::direct::DIRECT_FRAME;
 use super::filler::{self, Filler};
@@ -37,8 +38,6 @@ const SMALL_FRAME: usize = 4096;
 const UNFILLED_BULK: usize = 128 << 20;
 /// The same for the small lane.
 const UNFILLED_SMALL: usize = 192 << 20;
-/// The most bytes of all sessions together that are submitted and not yet in their files.
-const MAX_HELD: usize = 512 << 20;
 /// The longest a lane is slowed down for one group. Not for ever: what fills memory may be waiting for that group.
 const SLOW_DOWN: Duration = Duration::from_millis(250);
 
@@ -92,6 +91,9 @@ pub struct JournalLimits {
     pub checkpoint_within: Duration,
     /// The most bytes of one session submitted and not yet written.
     pub in_flight_bytes: usize,
+    /// The most bytes of all sessions together that are submitted and not yet in their files. From half of it on,
+    /// sessions that hold much of it wait.
+    pub held_bytes: usize,
 }
 
 impl Default for JournalLimits {
@@ -105,6 +107,7 @@ impl Default for JournalLimits {
             hard_floor_bytes: 256 << 20,
             checkpoint_within: Duration::from_secs(5),
             in_flight_bytes: 16 << 20,
+            held_bytes: 512 << 20,
         }
     }
 }
@@ -175,8 +178,10 @@ pub(in crate::recording) struct Shared {
     /// Bytes written to the journal and not yet in a recording's file.
     pub(super) unfilled: AtomicUsize,
     /// Bytes submitted and not yet in a recording's file.
-    held: AtomicUsize,
-    drained: (Mutex<()>, Condvar),
+    pub(in crate::recording) held: AtomicUsize,
+    pub(super) drained: (Mutex<()>, Condvar),
+    /// Woken when memory is not short any more.
+    pub(super) eased: Notify,
     tracks: Mutex<BTreeMap<SessionId, Weak<Track>>>,
     failure: OnceLock<RecorderError>,
 }
@@ -213,6 +218,7 @@ impl Journal {
             unfilled: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             drained: (Mutex::new(()), Condvar::new()),
+            eased: Notify::new(),
             tracks: Mutex::default(),
             failure: OnceLock::new(),
         });
@@ -237,12 +243,6 @@ impl Journal {
     #[must_use]
     pub fn failure(&self) -> Option<RecorderError> {
         self.handle.shared.failure().cloned()
-    }
-
-    /// Bytes submitted by all sessions and not yet in their recordings' files.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        self.handle.shared.held.load(Ordering::Acquire)
     }
 
     /// The directory of recordings.
@@ -290,6 +290,9 @@ impl Shared {
         let mut last = 0;
         for Submission { bytes, digest, is_end } in frames {
             let kind = match bytes.len() {
+                // The beginning goes the way of the `Done` that outdates it, however long it is, so that it is never
+                // found without it.
+                _ if track.is_empty() => LaneKind::Small,
                 0..=SMALL_FRAME => LaneKind::Small,
                 length if length <= DIRECT_FRAME => LaneKind::Bulk,
                 _ => LaneKind::Direct,
@@ -317,7 +320,8 @@ impl Shared {
             return Some(error.clone());
         }
         let is_over = track.in_flight() > self.limits.in_flight_bytes;
-        (is_over || self.held.load(Ordering::Acquire) > MAX_HELD).then_some(RecorderError::Overrun)
+        (is_over || self.held.load(Ordering::Acquire) > self.limits.held_bytes)
+            .then_some(RecorderError::Overrun)
     }
 
     /// Asks for everything of a recording to be synced at once.
@@ -358,12 +362,6 @@ impl Shared {
     pub(super) fn filled(&self, bytes: usize) {
         self.unfilled.fetch_sub(bytes, Ordering::AcqRel);
         self.left(bytes);
-    }
-
-    /// Notes that bytes need not be held any more.
-    pub(super) fn left(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::AcqRel);
-        self.drained.1.notify_all();
     }
 
     /// Slows a lane down while too much waits for its recording's file.
@@ -460,7 +458,7 @@ impl Drop for Handle {
         shared.keeper.close();
         join(threads.others);
         // Everything written is now in its recording's file and synced there, unless something failed.
-        if shared.failure().is_none() && !shared.filler.has_condemned() {
+        if shared.failure().is_none() && shared.filler.rescue.is_empty() {
             let cleared = replay::segment_paths(&shared.directory)
                 .and_then(|paths| replay::clear(&paths, &*shared.disk, shared.limits.segment_bytes));
             if let Err(error) = cleared {

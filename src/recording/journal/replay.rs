@@ -8,7 +8,7 @@ use std::fs;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-use super::segment::{About, SegmentFile, records};
+use super::segment::{About, LaneKind, SegmentFile, records};
 use crate::model::SessionId;
 use crate::recording::disk::{Area, Disk};
 use crate::recording::failure::JournalError;
@@ -79,7 +79,7 @@ pub(super) fn clear(
         let file = SegmentFile::open(path).map_err(JournalError::io("open", path))?;
         file.clear(disk).map_err(JournalError::io("clear", path))?;
         let length = file.file.metadata().map_err(JournalError::io("read", path))?.len();
-        if length == limit {
+        if length == limit && LaneKind::of(path).is_some() {
             files.push(file);
         } else {
             fs::remove_file(path).map_err(JournalError::io("remove", path))?;

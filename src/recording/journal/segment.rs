@@ -88,6 +88,11 @@ impl LaneKind {
         name.strip_prefix('-')?.strip_suffix(".seg")?.parse().ok()
     }
 
+    /// Which lane a segment file is of.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        [Self::Small, Self::Bulk].into_iter().find(|kind| kind.number_of(path).is_some())
+    }
+
     const fn prefix(self) -> &'static str {
         match self {
             Self::Small => "small",
@@ -181,6 +186,17 @@ pub(super) fn records(segment: &[u8]) -> impl Iterator<Item = (Record, &[u8])> {
         rest = after;
         Some((record, payload))
     })
+}
+
+/// A segment with the records of some sessions alone, as they stand in `segment`; `None` when it has none of them.
+pub(super) fn excerpt(segment: &[u8], is_wanted: impl Fn(&SessionId) -> bool) -> Option<Vec<u8>> {
+    let nonce = segment.strip_prefix(&MAGIC)?.first_chunk::<16>()?;
+    let mut bytes = segment.get(..HEADER_BYTES)?.to_vec();
+    for (record, payload) in records(segment).filter(|(record, _)| is_wanted(&record.session)) {
+        bytes.extend(record.to_bytes(nonce));
+        bytes.extend(payload);
+    }
+    (bytes.len() > HEADER_BYTES).then_some(bytes)
 }
 
 fn check(nonce: &[u8; 16], head: &[u8]) -> [u8; CHECK_BYTES] {

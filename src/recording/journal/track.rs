@@ -14,17 +14,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::segment::{LaneKind, Segment};
+use super::waiting::Stage;
 use crate::model::SessionId;
 use crate::recording::failure::RecorderError;
 use crate::recording::spool::Spool;
-
-/// How far to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::recording) enum Stage {
-    Submitted,
-    Written,
-    Durable,
-}
 
 /// Bytes on their way into the recording's own file.
 #[derive(Debug)]
@@ -81,24 +74,28 @@ pub(in crate::recording) struct Track {
     progress: Mutex<Progress>,
     /// For threads that wait for the progress of others.
     moved_on: Condvar,
-    written: AtomicU64,
-    durable: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) durable: AtomicU64,
     in_flight: AtomicUsize,
-    is_stored: AtomicBool,
+    /// Bytes submitted and not yet in the recording's file.
+    held: AtomicUsize,
+    pub(super) is_stored: AtomicBool,
     /// Whether its file has been made.
     has_file: AtomicBool,
+    /// Whether that is durable.
+    pub(super) is_named: AtomicBool,
     /// Whether its file found no room; the journal has what is missing there.
-    is_stalled: AtomicBool,
+    pub(super) is_stalled: AtomicBool,
     failure: OnceLock<RecorderError>,
     /// Set when not even the end can be recorded; may follow a failure that allowed that.
     fatal: OnceLock<RecorderError>,
     /// Set when the recording's own file must not be touched any more.
     file_failure: OnceLock<RecorderError>,
     /// Woken for each of these alone: most who wait for one thing have no use for the others.
-    now_written: Notify,
-    now_durable: Notify,
-    now_stored: Notify,
-    now_failed: Notify,
+    pub(super) now_written: Notify,
+    pub(super) now_durable: Notify,
+    pub(super) now_stored: Notify,
+    pub(super) now_failed: Notify,
 }
 
 /// How often a thread that waits for the journal looks whether that has failed.
@@ -131,8 +128,10 @@ impl Track {
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             is_stored: AtomicBool::new(false),
             has_file: AtomicBool::new(false),
+            is_named: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
             failure: OnceLock::new(),
             fatal: OnceLock::new(),
@@ -152,6 +151,7 @@ impl Track {
         progress.has_end |= is_end;
         progress.lane(lane).0 += 1;
         self.in_flight.fetch_add(bytes.len(), Ordering::AcqRel);
+        self.held.fetch_add(bytes.len(), Ordering::AcqRel);
         let piece = Piece { offset, bytes, segment: None };
         progress.slots.push_back(Slot { stage: Stage::Submitted, lane, piece });
         (position, offset)
@@ -266,11 +266,11 @@ impl Track {
     }
 
     /// Opens the recording's file, making it the first time. One that is gone later is an error.
-    pub(super) fn file(&self, spool: &Spool) -> io::Result<(File, bool)> {
+    pub(super) fn file(&self, spool: &Spool) -> io::Result<File> {
         let is_new = !self.has_file.load(Ordering::Acquire);
         let file = spool.writer(&self.session, is_new)?;
         self.has_file.store(true, Ordering::Release);
-        Ok((file, is_new))
+        Ok(file)
     }
 
     /// Takes up to `most` bytes for the file, and at least one piece when there is any.
@@ -332,9 +332,9 @@ impl Track {
         progress.unsynced = Vec::new();
     }
 
-    /// The segments this track keeps from being used again, to be kept for good when its file has failed.
-    pub(super) fn pinned(&self) -> Vec<Arc<Segment>> {
-        self.lock().unsynced.clone()
+    /// Takes over the segments this track keeps from being used again: its file has failed.
+    pub(super) fn take_pinned(&self) -> Vec<Arc<Segment>> {
+        std::mem::take(&mut self.lock().unsynced)
     }
 
     pub(super) fn pins(&self, segment: &Arc<Segment>) -> bool {
@@ -375,72 +375,27 @@ impl Track {
         self.file_failure.get().or_else(|| self.fatal.get()).or_else(|| self.failure.get())
     }
 
+    /// Whether nothing was taken in yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().length == 0
+    }
+
     pub(in crate::recording) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(in crate::recording) fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Notes that bytes need not be held any more.
+    pub(super) fn left(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Length of the recording so far, submitted bytes included.
     pub(in crate::recording) fn length(&self) -> u64 {
         self.lock().length
-    }
-
-    /// Waits until a position and everything before it has reached a stage. A full disk or a flood does not stop what
-    /// is already on its way into the journal, which has its space.
-    pub(in crate::recording) async fn reached(
-        &self,
-        position: u64,
-        stage: Stage,
-    ) -> Result<(), RecorderError> {
-        match stage {
-            Stage::Submitted => Ok(()),
-            Stage::Written => {
-                self.wait(&self.now_written, || self.written.load(Ordering::Acquire) > position).await
-            }
-            Stage::Durable => {
-                self.wait(&self.now_durable, || self.durable.load(Ordering::Acquire) > position).await
-            }
-        }
-    }
-
-    /// Waits until the recording is whole at its final name, or that must wait for room on the disk: whoever has it
-    /// durable in the journal need not wait for that.
-    pub(in crate::recording) async fn stored(&self) -> Result<(), RecorderError> {
-        let is_there = || self.is_stored.load(Ordering::Acquire) || self.is_stalled.load(Ordering::Acquire);
-        self.wait(&self.now_stored, is_there).await
-    }
-
-    /// Resolves when the recording has failed.
-    pub(in crate::recording) async fn failed(&self) -> RecorderError {
-        loop {
-            let mut failed = std::pin::pin!(self.now_failed.notified());
-            failed.as_mut().enable();
-            if let Some(error) = self.failure() {
-                return error.clone();
-            }
-            failed.await;
-        }
-    }
-
-    async fn wait(&self, progress: &Notify, is_there: impl Fn() -> bool) -> Result<(), RecorderError> {
-        if is_there() {
-            return Ok(());
-        }
-        loop {
-            let mut moved = std::pin::pin!(progress.notified());
-            let mut failed = std::pin::pin!(self.now_failed.notified());
-            moved.as_mut().enable();
-            failed.as_mut().enable();
-            if is_there() {
-                return Ok(());
-            }
-            if let Some(error) = self.failure().filter(|error| error.prevents_the_end()) {
-                return Err(error.clone());
-            }
-            tokio::select! {
-                () = moved => {}
-                () = failed => {}
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
