@@ -58,6 +58,9 @@ impl Entry {
         if entry.seq != seq {
             return Err(unreadable(format!("it says it is entry {}", entry.seq)));
         }
+        if entry.canonical()? != bytes {
+            return Err(unreadable("the same entry is written in other bytes".to_owned()));
+        }
         Ok(entry)
     }
 }

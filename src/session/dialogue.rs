@@ -149,13 +149,19 @@ async fn refused(gate: &Gate, request: &RequestId) -> String {
     let look = move || {
         let found = store.request_history(&Filter::by_prefix(id.as_str())).ok()?;
         let (_, at) = found.into_iter().next()?.over?;
-        let denied = |fact: &Fact| matches!(fact, Fact::RequestDenied { request, .. } if *request == id);
-        store.entry_at(at, denied).ok().flatten()
+        let mut denied = None;
+        let see = |entry: &Entry| {
+            if let Fact::RequestDenied { request, reason } = &entry.fact
+                && *request == id
+            {
+                denied = Some(reason.clone());
+            }
+        };
+        store.entries_at(at, see).ok()?;
+        denied
     };
     match tokio::task::spawn_blocking(look).await {
-        Ok(Some(Entry { fact: Fact::RequestDenied { reason, .. }, .. })) => {
-            format!("{request} was denied: {reason}\n")
-        }
+        Ok(Some(reason)) => format!("{request} was denied: {reason}\n"),
         _ => format!("{request} was not approved.\n"),
     }
 }
@@ -189,6 +195,19 @@ fn may_ask(gate: &Gate, greeted: &Greeted, client: SocketAddr) -> Result<Approva
     }
 }
 
+/// What policy's rule demands of a request, in the workflow's terms.
+#[must_use]
+pub fn demanded(rule: &ApprovalRule) -> RequestRule {
+    RequestRule {
+        approvals_needed: rule.approvals,
+        approver_roles: rule.roles.clone(),
+        clock: rule.clock,
+        longest_s: rule.longest.as_secs(),
+        lapses_after_s: rule.lapses.as_secs(),
+        use_within_s: rule.use_within.as_secs(),
+    }
+}
+
 async fn make(
     gate: &Gate,
     greeted: &Greeted,
@@ -202,14 +221,7 @@ async fn make(
         duration_s: rule.default.as_secs(),
         reason,
         ticket: None,
-        rule: RequestRule {
-            approvals_needed: rule.approvals,
-            approver_roles: rule.roles.clone(),
-            clock: rule.clock,
-            longest_s: rule.longest.as_secs(),
-            lapses_after_s: rule.lapses.as_secs(),
-            use_within_s: rule.use_within.as_secs(),
-        },
+        rule: demanded(rule),
     };
     let by = Actor::Person { person: greeted.who.person().clone(), identity: greeted.who.identity().clone() };
     let entries = gate.store.submit(by, command).await.map_err(|error| format!("{error}\n"))?;
