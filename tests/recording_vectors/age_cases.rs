@@ -98,6 +98,7 @@ fn files(cases: &mut Cases) {
     cases.keyed("age-crlf", damaged, with(&made(&|file| file.version = "v1\r")));
     cases.keyed("age-two-spaces", damaged, of(&[ours().replace("X25519 ", "X25519  ")]));
     cases.keyed("age-long-line", damaged, of(&[ours(), format!("-> old\n{}\n", "A".repeat(65))]));
+    cases.keyed("age-line-of-68", damaged, of(&[ours(), format!("-> old\n{}\n", "A".repeat(68))]));
     cases.keyed("age-payload-not-the-last", damaged, with(&made(&|file| file.is_last = 0)));
     cases.keyed("age-payload-empty", damaged, with(&made(&|file| file.plain.clear())));
     cases.keyed("age-payload-trailing-byte", damaged, with(&[good.as_slice(), &[0]].concat()));

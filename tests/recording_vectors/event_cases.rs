@@ -56,6 +56,12 @@ fn compression(cases: &mut Cases, keys: &Keys) {
         |zstd: &[u8]| close(body(keys).sealed(CHUNK, &[&[1], &length.to_be_bytes()[..], zstd].concat()));
     let size = u8::try_from(length).unwrap();
     cases.both("zstd-size-unsaid", "finished", sealed(&framed(MAGIC, &[0, 0], &data, &[])));
+    let more = |length: u32, by: &[u8]| {
+        let frame = framed(MAGIC, &[0, 0], &[data.as_slice(), by].concat(), &[]);
+        close(body(keys).sealed(CHUNK, &[&[1], &length.to_be_bytes()[..], &frame].concat()))
+    };
+    cases.keyed("zstd-size-unsaid-shorter", malformed, more(length + 1, &[]));
+    cases.keyed("zstd-size-unsaid-longer", malformed, more(length, b"x"));
     cases.both("zstd-size-said", "finished", sealed(&framed(MAGIC, &[0x20, size], &data, &[])));
     cases.keyed("zstd-size-wrong", malformed, sealed(&framed(MAGIC, &[0x20, size + 1], &data, &[])));
     cases.keyed(
