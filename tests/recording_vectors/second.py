@@ -15,7 +15,7 @@ from pathlib import Path
 SCHEMA = Path(__file__).parents[2] / "recordings-schema"
 sys.path.insert(0, str(SCHEMA / "verifier"))
 
-from postern_verify import Fault, Identity, parse_identities, verify  # noqa: E402
+from postern_verify import Fault, Identity, parse_identities, verify
 
 LIST = json.loads((SCHEMA / "vectors/vectors.json").read_text())
 TRUSTED = [bytes.fromhex(LIST["trusted_node_key"])]

@@ -64,7 +64,7 @@ def _judge(args: argparse.Namespace, source: BinaryIO, identities: list[Identity
     try:
         session = read_header(source).session
     except Fault:
-        session = None
+        session = ""
     source.seek(0)
     if args.ledger:
         # The name under which a file stands is what the ledger is asked about, when it is a session's.

@@ -1,4 +1,4 @@
-"""Just enough of age (C2SP ``age``, v1) to open a wrapped key: X25519 stanzas, one chunk of payload. FORMAT.md part 3."""
+"""Just enough of age (C2SP ``age``, v1) to open a wrapped key: X25519 and one chunk of payload. FORMAT.md part 3."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -225,11 +226,12 @@ def _event(value: Any) -> Event:
 
 
 def _is_of(value: Event, kind: Event) -> bool:
-    return value.get("type") == kind["properties"]["type"]["const"]
+    return bool(value.get("type") == kind["properties"]["type"]["const"])
 
 
 def _named(reference: str) -> Event:
-    return SCHEMA["$defs"][reference.removeprefix("#/$defs/")]
+    named: Event = SCHEMA["$defs"][reference.removeprefix("#/$defs/")]
+    return named
 
 
 def _check(value: Any, schema: Event) -> None:
@@ -261,7 +263,7 @@ def _is_format(value: Any, name: str) -> bool:
     if value is None:
         return True
     if name.startswith("uint"):
-        return 0 <= value < 1 << int(name.removeprefix("uint"))
+        return bool(0 <= value < 1 << int(name.removeprefix("uint")))
     if name != "date-time":
         raise KeyError(name)
     if not TIME.fullmatch(value):
@@ -285,7 +287,7 @@ def _is_named(value: Any, reference: str) -> bool:
     return True
 
 
-_KEYWORDS = {
+_KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "$ref": _is_named,
     "const": lambda value, wanted: value == wanted,
     "contentEncoding": _is_base64,

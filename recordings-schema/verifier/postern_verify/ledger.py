@@ -62,14 +62,14 @@ def judge(
         return Answer("foreign", "untrusted_signer")
     if pins and (header.session != pins.session or header.hash.hex() != pins.header):
         return Answer("swapped", f"the ledger has another recording of this session ({pins.session})")
-    verdict, fault = _verify(source, trusted, identities)
-    if fault and fault.name != "truncated":
-        return Answer("damaged", str(fault))
+    verdict, found = _verify(source, trusted, identities)
+    if found and found.name != "truncated":
+        return Answer("damaged", str(found))
     if pins and (answer := _contradicted(source, header, pins)):
         return answer
     if verdict is None:
         is_live = pins is not None and pins.end is None
-        return Answer("live" if is_live else "shortened", str(fault))
+        return Answer("live" if is_live else "shortened", str(found))
     if pins and pins.end and (answer := _compare_end(verdict, *pins.end)):
         return answer
     if not is_known:
