@@ -56,6 +56,8 @@ mod rekey;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
+mod second_reader;
+#[cfg(test)]
 mod security_keys;
 #[cfg(test)]
 mod separation;
