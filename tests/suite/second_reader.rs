@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::client::run;
-use crate::clients::program;
+use crate::clients::{installed, program};
 use crate::postern::Said;
 use crate::review::recorded;
 use crate::ssh::ALL;
@@ -77,6 +77,48 @@ fn the_second_reader_opens_what_the_bastion_records() {
         let stranger = second(&file, &"ab".repeat(32), &[]);
         assert_eq!((stranger.code, stranger.err.trim()), (1, "untrusted_signer"), "{stranger:?}");
     }
+}
+
+/// Post-quantum reviewers: what is recorded for them is opened here, by the second verifier, and by age for TypeScript,
+/// whose identities are as good as ours.
+#[test]
+fn what_is_sealed_to_post_quantum_keys_opens_in_three_implementations() {
+    let world = World::fresh();
+    let [ours, theirs] = ["ours.key", "theirs.key"].map(|name| world.dir.join("home/carol").join(name));
+    let made =
+        world.hand("carol").ok(&["keygen", "--post-quantum", "--output", &ours.to_string_lossy(), "--json"]);
+    let recipient = serde_json::from_str::<Value>(&made).unwrap()["recipient"].as_str().unwrap().to_owned();
+    let open = installed("age/open.mjs");
+    let made = run(Command::new("node").arg(&open)).out;
+    let other = made.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned();
+    fs::write(&theirs, &made).unwrap();
+    fs::set_permissions(&theirs, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let classic = world.machine.ok(&["reviewers", "list", "--json"]);
+    let classic =
+        serde_json::from_str::<Value>(&classic).unwrap()["recipients"][0].as_str().unwrap().to_owned();
+    let said = world.machine.run(&["reviewers", "set", &recipient, &classic]);
+    assert!(said.code != 0 && said.err.contains("cannot be mixed"), "{said:?}");
+    world.machine.ok(&["reviewers", "set", &recipient, &other]);
+
+    let session = recorded(&world, "echo sealed to lattices");
+    let file = world.recording(&session);
+    let key = node_key(&file);
+    let bytes = fs::read(&file).unwrap();
+    let header = u32::from_be_bytes(bytes[10..14].try_into().unwrap()) as usize;
+    let wrapped = world.dir.join("wrapped.age");
+    // The wrapped key is the last field of the header, 112 bytes into it, before the signature of 64.
+    fs::write(&wrapped, &bytes[14 + 112..14 + header - 64]).unwrap();
+    for identity in [&ours, &theirs] {
+        let identity = identity.to_string_lossy().into_owned();
+        let verified = world.hand("carol").ok(&["verify", &session, "--identity", &identity]);
+        assert!(verified.contains("events opened"), "{verified}");
+        let events = second(&file, &key, &["--events", "--identity", &identity]);
+        assert!(events.code == 0 && events.out.contains("session_ended"), "{events:?}");
+        let plain = run(Command::new("node").arg(&open).arg(&wrapped).arg(&identity));
+        assert_eq!(plain.out.trim().len(), 64, "a file key of 32 bytes: {plain:?}");
+    }
+    let closed = second(&file, &key, &["--identity", &world.reading_key()]);
+    assert_eq!((closed.code, closed.err.trim()), (1, "wrong_key"), "{closed:?}");
 }
 
 #[test]

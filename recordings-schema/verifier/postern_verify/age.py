@@ -1,4 +1,7 @@
-"""Just enough of age (C2SP ``age``, v1) to open a wrapped key: X25519 and one chunk of payload. FORMAT.md part 3."""
+"""Just enough of age (C2SP ``age``, v1) to open a wrapped key: its two kinds of keys and one chunk of payload.
+
+FORMAT.md part 3.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from . import hybrid
+from .hybrid import Hybrid
 
 MAGIC = b"age-encryption.org/v1\n"
 ARGUMENT = re.compile(rb"[!-~]+")
@@ -39,14 +45,15 @@ class BadIdentity(Exception):
 class Identity:
     """A reviewer's secret key."""
 
-    secret: X25519PrivateKey
+    secret: X25519PrivateKey | Hybrid
 
     @classmethod
     def parse(cls, text: str) -> Identity:
-        """Reads ``AGE-SECRET-KEY-1…`` (Bech32, BIP 173)."""
+        """Reads ``AGE-SECRET-KEY-1…`` or ``AGE-SECRET-KEY-PQ-1…`` (Bech32, BIP 173)."""
         prefix, _, digits = text.lower().rpartition("1")
-        if prefix != "age-secret-key-" or text not in (text.lower(), text.upper()) or not digits.isascii():
-            raise BadIdentity("expected AGE-SECRET-KEY-1 and 58 characters")
+        is_known = prefix in ("age-secret-key-", "age-secret-key-pq-")
+        if not is_known or text not in (text.lower(), text.upper()) or not digits.isascii():
+            raise BadIdentity("expected AGE-SECRET-KEY-1 or AGE-SECRET-KEY-PQ-1, and 58 characters")
         values = [BECH32.find(digit) for digit in digits]
         expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
         if len(values) != 58 or -1 in values or _polymod(expanded + values) != 1:
@@ -56,7 +63,10 @@ class Identity:
             number = number << 5 | value
         if number & 0xF:
             raise BadIdentity("its unused bits are set")
-        return cls(X25519PrivateKey.from_private_bytes((number >> 4).to_bytes(32, "big")))
+        seed = (number >> 4).to_bytes(32, "big")
+        if prefix.endswith("pq-"):
+            return cls(Hybrid.from_seed(seed))
+        return cls(X25519PrivateKey.from_private_bytes(seed))
 
 
 def parse_identities(text: str) -> list[Identity]:
@@ -148,19 +158,31 @@ def _base64(text: bytes) -> bytes:
 def _file_key(stanzas: list[Stanza], identities: Sequence[Identity]) -> bytes:
     for identity in identities:
         for stanza in stanzas:
-            if stanza.type == b"X25519" and (key := _unwrap(stanza, identity)) is not None:
+            if (key := _unwrap(stanza, identity.secret)) is not None:
                 return key
     raise NoStanza
 
 
-def _unwrap(stanza: Stanza, identity: Identity) -> bytes | None:
-    if len(stanza.arguments) != 1 or len(share := _base64(stanza.arguments[0])) != 32 or len(stanza.body) != 32:
+def _unwrap(stanza: Stanza, secret: X25519PrivateKey | Hybrid) -> bytes | None:
+    kind, length = (hybrid.TYPE, hybrid.SHARE) if isinstance(secret, Hybrid) else (b"X25519", 32)
+    if stanza.type != kind:
+        return None
+    if len(stanza.arguments) != 1 or len(share := _base64(stanza.arguments[0])) != length or len(stanza.body) != 32:
         raise Malformed
+    if isinstance(secret, Hybrid):
+        try:
+            return secret.open(share, stanza.body)
+        except hybrid.BadShare as error:
+            raise Malformed from error
+    return _unwrap_curve(stanza, secret, share)
+
+
+def _unwrap_curve(stanza: Stanza, secret: X25519PrivateKey, share: bytes) -> bytes | None:
     try:
-        shared = identity.secret.exchange(X25519PublicKey.from_public_bytes(share))
+        shared = secret.exchange(X25519PublicKey.from_public_bytes(share))
     except ValueError as error:
         raise Malformed from error
-    salt = share + identity.secret.public_key().public_bytes_raw()
+    salt = share + secret.public_key().public_bytes_raw()
     wrapping = ChaCha20Poly1305(_hkdf(salt, b"age-encryption.org/v1/X25519", shared))
     try:
         return wrapping.decrypt(bytes(12), stanza.body, None)
