@@ -12,6 +12,8 @@ mod asking;
 #[cfg(test)]
 mod between;
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -22,13 +24,19 @@ mod clients;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod host_certificates;
 #[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod keeper;
+#[cfg(test)]
+mod killing;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -45,6 +53,8 @@ mod past_flaws;
 mod player;
 #[cfg(test)]
 mod postern;
+#[cfg(test)]
+mod power;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
@@ -65,6 +75,10 @@ mod ssh;
 mod sshd;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
