@@ -25,6 +25,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Recordings.
     pub recording: Recording,
+    /// The ledger.
+    pub ledger: Ledger,
     /// How long things may take, and how many there may be.
     pub limits: Limits,
     /// Ways in beside enrolled keys.
@@ -79,6 +81,29 @@ pub struct Recording {
     pub journal: PathBuf,
     /// New sessions are refused below this much free space, in bytes. Unset: a tenth of the volume, at most 1 GiB.
     pub min_free_bytes: Option<u64>,
+}
+
+/// The ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// Who signs its heads elsewhere.
+    pub witnesses: Vec<Witness>,
+    /// No session begins unless enough witnesses have signed within this time; `0s`: sessions begin without.
+    #[serde(deserialize_with = "duration")]
+    pub cosigned_within: Duration,
+    /// How many witnesses are enough.
+    pub cosigned_by: usize,
+}
+
+/// A witness of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// What `/add-checkpoint` is appended to.
+    pub url: String,
+    /// Its key, as `postern witness init` prints it.
+    pub key: String,
 }
 
 /// How long things may take, and how many there may be.
@@ -209,6 +234,7 @@ impl Config {
             ("[api]", self.api != later.api),
             ("[metrics]", self.metrics != later.metrics),
             ("[recording]", self.recording != later.recording),
+            ("[ledger]", self.ledger != later.ledger),
             ("[limits] drain, before_login…, connections", counts(&self.limits) != counts(&later.limits)),
         ]
         .into_iter()
@@ -271,6 +297,12 @@ impl Default for Recording {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { witnesses: Vec::new(), cosigned_within: Duration::ZERO, cosigned_by: 1 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -327,9 +359,10 @@ mod tests {
 
         /// A line that could stand in a configuration, or almost.
         fn line() -> impl Strategy<Value = String> {
-            let section = "node|ssh|api|metrics|recording|limits|authn|policy|authn.user_cas.corp|other";
+            let section =
+                "node|ssh|api|metrics|recording|ledger|limits|authn|policy|authn.user_cas.corp|other";
             let key = "name|listen|public_name|server_names|directory|journal|min_free_bytes|idle|longest|lease|\
-                       drain|dialogue|connections|before_login|public_key|principals|revoked|other";
+                       drain|dialogue|connections|before_login|cosigned_within|cosigned_by|witnesses|public_key|principals|revoked|other";
             let value = prop_oneof![
                 Just("'127.0.0.1:2222'".to_owned()),
                 Just("true".to_owned()),

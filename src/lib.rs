@@ -10,6 +10,7 @@
 //! | 0 | [`thread`] | threads by how urgent their work is |
 //! | 1 | [`policy`], [`ledger`], [`recording`], [`config`], [`telemetry`] | rules and formats, no database |
 //! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
+//! | 2 | [`witness`] | remembers other ledgers' heads, for `postern witness` |
 //! | 3 | [`store`] | the only module that speaks SQL |
 //! | 4 | [`authn`], [`credential`] | who somebody is; what is minted for a session |
 //! | 5 | [`session`] | the lifecycle |
@@ -35,3 +36,4 @@ pub mod store;
 pub mod telemetry;
 pub mod thread;
 pub mod wire;
+pub mod witness;

@@ -30,6 +30,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("telemetry", &["model"], "logging must not be able to do anything else"),
     ("access", &["model", "ledger"], "the request workflow is a pure function of what it is given"),
     ("playback", &["model", "recording"], "what reviewers see comes from recordings alone"),
+    ("witness", &["model", "ledger"], "whoever runs one trusts as little code as can be"),
     ("net", &["model"], "sockets know nothing of who is at the other end"),
     ("store", &["model", "thread", "access", "ledger"], "storage does not act"),
     // Approvals are signatures over ledger entries, so their verification reads the entry types.

@@ -61,6 +61,11 @@ pub(super) async fn checkpoint(call: Call) -> Result<Reply, ApiError> {
     Ok(Reply::Text(call.history(Store::checkpoint).await?))
 }
 
+pub(super) async fn cosigned(call: Call) -> Result<Reply, ApiError> {
+    let note = call.gate.parts.live.cosigned();
+    note.map(Reply::Text).ok_or_else(|| ApiError::not_found("checkpoint that a witness signed"))
+}
+
 pub(super) async fn proof(call: Call) -> Result<Reply, ApiError> {
     let index: u64 = call.parse_param("seq", "entry")?;
     let wanted: Option<u64> = call.query("size")?;

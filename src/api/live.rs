@@ -35,6 +35,12 @@ pub trait Live: Send + Sync {
     /// The host keys (and host CA, through a certificate) a server shows, without trusting any.
     fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>>;
 
+    /// What the ledger's witnesses last said.
+    fn witnesses(&self) -> Vec<Witness>;
+
+    /// The newest head of the ledger that a witness signed, with all signatures; `None` when none has.
+    fn cosigned(&self) -> Option<String>;
+
     /// Whether new recordings are admitted, and how much room there is.
     fn room(&self) -> Room;
 }
@@ -66,6 +72,21 @@ pub struct HostKey {
     pub line: String,
     /// `SHA256:…`.
     pub fingerprint: String,
+}
+
+/// A witness of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Witness {
+    /// Its name.
+    pub name: String,
+    /// The size of the newest head it signed; nothing before the first.
+    pub size: Option<u64>,
+    /// When.
+    pub signed: Option<Timestamp>,
+    /// Why it does not sign, if it does not.
+    pub trouble: Option<String>,
+    /// Whether that says that the ledger was rolled back or rewritten: then no session begins.
+    pub is_alarm: bool,
 }
 
 /// Room for recordings.
@@ -103,6 +124,14 @@ impl Live for NoSessions {
         let words =
             "no bastion is running here: start one with 'postern serve', or give the key with --host-key";
         Box::pin(std::future::ready(Err(words.to_owned())))
+    }
+
+    fn witnesses(&self) -> Vec<Witness> {
+        Vec::new()
+    }
+
+    fn cosigned(&self) -> Option<String> {
+        None
     }
 
     fn room(&self) -> Room {

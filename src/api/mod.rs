@@ -39,5 +39,5 @@ mod test_world;
 mod tests;
 
 pub use gate::{Context, NodeFacts};
-pub use live::{Cut, HostKey, Later, Live, NoSessions, Room, Step};
+pub use live::{Cut, HostKey, Later, Live, NoSessions, Room, Step, Witness};
 pub use server::{Peer, router};

@@ -155,6 +155,7 @@ pub(super) static ROUTES: &[Route] = &[
     // The ledger.
     route!(GET "/ledger/entries", READ_LEDGER, Nothing, "Entries; from, limit", None, Gives::Json(shape!(Items<Entry>)), ledger::entries),
     route!(GET "/ledger/checkpoint", READ_LEDGER, Nothing, "The signed checkpoint", None, Gives::Text("text/plain"), ledger::checkpoint),
+    route!(GET "/ledger/cosigned", READ_LEDGER, Nothing, "The newest checkpoint that a witness signed", None, Gives::Text("text/plain"), ledger::cosigned),
     route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger; size", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof),
     route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed; from, to", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency),
 ];

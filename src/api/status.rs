@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::call::{Call, Reply, Who};
 use super::error::ApiError;
-use super::live::Room;
+use super::live::{Room, Witness};
 use crate::model::{PersonId, PersonName, Role, Timestamp};
 
 /// How the node is.
@@ -22,6 +22,8 @@ pub(super) struct Status {
     started: Timestamp,
     sessions_live: usize,
     ledger: LedgerHead,
+    /// Who signs the ledger's heads elsewhere.
+    witnesses: Vec<Witness>,
     /// SHA-256 of the policy set in force.
     policy: String,
     recording: Room,
@@ -85,6 +87,7 @@ pub(super) async fn status(call: Call) -> Result<Reply, ApiError> {
         started: call.gate.started,
         sessions_live: parts.live.count(),
         ledger: LedgerHead { size: super::ledger::size(&call, &checkpoint)?, checkpoint },
+        witnesses: parts.live.witnesses(),
         policy: parts.policy.hash(),
         recording: parts.live.room(),
         api: Api { fingerprint: parts.node.fingerprint.clone() },

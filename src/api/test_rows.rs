@@ -151,7 +151,7 @@ fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
             ("rita", path, body.to_string(), Refused)
         }
         ("GET", "/ledger/consistency") => ("rita", format!("{path}?from=2"), none, Refused),
-        ("GET", "/ledger/entries" | "/ledger/checkpoint" | "/ledger/proof/{seq}") => {
+        ("GET", "/ledger/entries" | "/ledger/checkpoint" | "/ledger/cosigned" | "/ledger/proof/{seq}") => {
             ("rita", path, none, Refused)
         }
         _ => unknown(route),

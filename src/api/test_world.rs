@@ -99,6 +99,14 @@ impl Live for Sessions {
         Box::pin(ready(Ok(vec![HostKey { line: public(9), fingerprint: "SHA256:x".to_owned() }])))
     }
 
+    fn witnesses(&self) -> Vec<Witness> {
+        Vec::new()
+    }
+
+    fn cosigned(&self) -> Option<String> {
+        Some("note".to_owned())
+    }
+
     fn room(&self) -> Room {
         Room { free_bytes: 1, admits: true }
     }

@@ -15,6 +15,7 @@ use super::profile::Profile;
 use super::{
     completions, demo, doctor, export, grants, init, keygen, keys, ledger, login, out, people, play, policy,
     recordings, requests, reviewers, search, serve, sessions, ssh_config, status, targets, verify, watch,
+    witness,
 };
 use crate::model::Clock;
 
@@ -100,6 +101,9 @@ enum Command {
     /// The rules: check them, test them, ask them.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// A separate role: vouch for other bastions' ledgers from a machine of its own.
+    #[command(subcommand)]
+    Witness(witness::WitnessCommand),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
 }
@@ -203,6 +207,7 @@ async fn dispatch(Cli { shared, command }: Cli) -> Outcome {
         Command::Keys(command) => Box::pin(std::future::ready(keys::run(&command, run))),
         Command::Ledger(command) => Box::pin(ledger::run(command, run)),
         Command::Policy(command) => Box::pin(policy::run(command, run)),
+        Command::Witness(command) => Box::pin(witness::run(command, run)),
         Command::Completions(args) => Box::pin(std::future::ready(completions::run(&args))),
         Command::Man(args) => Box::pin(std::future::ready(completions::man(&args))),
     };
@@ -244,6 +249,8 @@ mod tests {
             "search password ses_x y.pstn --ignore-case",
             "ledger tail -n 5 --follow",
             "ledger prove 7",
+            "witness init /srv/witness --name witness.example/w1",
+            "witness serve /srv/witness --listen 0.0.0.0:7380 --tls-cert c.pem --tls-key k.pem",
             "policy explain deploy@web-1",
             "policy explain root@web-1 --person alice",
             "policy explain --person alice --action session:open --login deploy --target web-1 --capability shell",
@@ -260,6 +267,7 @@ mod tests {
             "policy explain",
             "policy explain deploy@web-1 --target web-1",
             "targets add web-1 127.0.0.1 --fingerprint SHA256:x",
+            "witness serve /srv/witness --tls-cert c.pem",
         ] {
             let words = std::iter::once("postern").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

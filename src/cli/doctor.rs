@@ -192,6 +192,14 @@ async fn look_at_node(directory: &Path, run: &Invocation, report: &mut Report) {
             );
         }
     }
+    if !status.witnesses.is_empty() {
+        let level = match status.witnesses.iter().map(|w| (w.is_alarm, w.trouble.is_some())).max() {
+            Some((true, _)) => Level::Fail,
+            Some((false, true)) => Level::Warn,
+            Some((false, false)) | None => Level::Ok,
+        };
+        report.add(level, "witnesses", status::witnesses(&status.witnesses, run.clock.now()));
+    }
     match status.reviewers.len() {
         0 => report.add(Level::Fail, "reviewers", "none, so nothing can be recorded and no session starts: 'postern keygen', then 'postern reviewers set'"),
         1 => report.add(Level::Warn, "reviewers", "one: if that identity is lost, every recording is; add a second, kept offline"),

@@ -44,6 +44,7 @@ mod status;
 mod targets;
 mod verify;
 mod watch;
+mod witness;
 mod words;
 
 pub use args::{Cli, run};

@@ -22,6 +22,7 @@ pub(crate) struct Status {
     pub(crate) started: Timestamp,
     pub(crate) sessions_live: u64,
     pub(crate) ledger: Head,
+    pub(crate) witnesses: Vec<Witness>,
     pub(crate) policy: String,
     pub(crate) recording: Room,
     pub(crate) api: Api,
@@ -34,6 +35,14 @@ pub(crate) struct Status {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Head {
     pub(crate) size: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Witness {
+    pub(crate) name: String,
+    pub(crate) signed: Option<Timestamp>,
+    pub(crate) trouble: Option<String>,
+    pub(crate) is_alarm: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +103,7 @@ pub(crate) async fn run(run: &Invocation) -> Outcome {
         ("recording", recording),
         ("reviewers", reviewers),
         ("ledger", format!("{} entries", status.ledger.size)),
+        ("witnesses", witnesses(&status.witnesses, now)),
         ("policy", status.policy.chars().take(16).collect()),
         ("API certificate", status.api.fingerprint),
         ("SSH host key", status.ssh.host_key),
@@ -102,6 +112,19 @@ pub(crate) async fn run(run: &Invocation) -> Outcome {
         ("you", you(status.you.as_ref())),
     ]);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ledger's witnesses, in words.
+pub(crate) fn witnesses(all: &[Witness], now: Timestamp) -> String {
+    if all.is_empty() {
+        return "none: nobody elsewhere would notice a rollback".to_owned();
+    }
+    let one = |witness: &Witness| match (&witness.trouble, witness.signed) {
+        (Some(trouble), _) => format!("{}: {trouble}", witness.name),
+        (None, Some(signed)) => format!("{} signed {}", witness.name, words::relative(signed, now)),
+        (None, None) => format!("{} has signed nothing yet", witness.name),
+    };
+    all.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Who is asking, in words.

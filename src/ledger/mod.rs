@@ -4,7 +4,7 @@
 //! to a leaf, leaves to a tree (RFC 6962), and the node signs the tree's head as a [`Checkpoint`] (C2SP
 //! `tlog-checkpoint`). With a checkpoint from last month and one from today, [`verify_consistency`] shows that nothing
 //! older was touched; with a receipt and its [`inclusion proof`](verify_inclusion), anyone shows that a session's end
-//! was logged. [`tiles`] names the files (C2SP `tlog-tiles`) that hold a whole ledger for whoever wants a copy.
+//! was logged. Witnesses elsewhere add their own lines to a checkpoint ([`WitnessKey`]). [`tiles`] names the files (C2SP `tlog-tiles`) that hold a whole ledger for whoever wants a copy.
 //!
 //! Nothing here reads a file or a database: hashes come through [`HashSource`]. Read next: `entry.rs`, `tree.rs`.
 //!
@@ -12,6 +12,7 @@
 
 mod canonical;
 mod checkpoint;
+mod cosignature;
 pub mod entry;
 #[cfg(test)]
 mod golden;
@@ -22,6 +23,7 @@ mod tree;
 
 pub use canonical::CanonicalError;
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use cosignature::WitnessKey;
 pub use note::{Note, NoteError, VerifierKey};
 pub use proof::{
     HashSource, ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion,

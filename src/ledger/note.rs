@@ -50,7 +50,7 @@ impl VerifierKey {
     /// # Errors
     /// When the name is empty or has spaces or `+`.
     pub fn new(name: &str, key: [u8; 32]) -> Result<Self, NoteError> {
-        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+') {
+        if !is_name(name) {
             return Err(NoteError::BadKey);
         }
         Ok(Self { name: name.to_owned(), key })
@@ -68,38 +68,61 @@ impl VerifierKey {
         &self.key
     }
 
-    /// The first four bytes of SHA-256 over the name, a newline, the algorithm and the key.
-    fn id(&self) -> [u8; 4] {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(self.name.as_bytes());
-        context.update(&[b'\n', ED25519]);
-        context.update(&self.key);
-        let hash = context.finish();
-        let mut id = [0; 4];
-        id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-        id
+    fn id(&self) -> KeyId {
+        key_id(&self.name, ED25519, &self.key)
     }
+}
+
+/// What a signature line calls its key by, beside the name.
+pub(super) type KeyId = [u8; 4];
+
+/// The first four bytes of SHA-256 over the name, a newline, the algorithm and the key.
+pub(super) fn key_id(name: &str, algorithm: u8, key: &[u8]) -> KeyId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(name.as_bytes());
+    context.update(&[b'\n', algorithm]);
+    context.update(key);
+    let hash = context.finish();
+    let mut id = [0; 4];
+    id.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    id
+}
+
+/// A key in the text form of C2SP `signed-note` verifier keys: name, id, and algorithm with key in base64.
+pub(super) fn key_text(name: &str, algorithm: u8, key: &[u8]) -> String {
+    let bytes: Vec<u8> = std::iter::once(algorithm).chain(key.iter().copied()).collect();
+    format!("{name}+{}+{}", HEXLOWER.encode(&key_id(name, algorithm, key)), BASE64.encode(&bytes))
+}
+
+/// Name and key from that text form, when it is sound and of the algorithm.
+pub(super) fn parse_key(text: &str, algorithm: u8) -> Result<(&str, [u8; 32]), NoteError> {
+    let mut parts = text.splitn(3, '+');
+    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(NoteError::BadKey);
+    };
+    let bytes = BASE64.decode(key.as_bytes()).map_err(|_| NoteError::BadKey)?;
+    let Some((first, key)) = bytes.split_first() else { return Err(NoteError::BadKey) };
+    let is_its = *first == algorithm && HEXLOWER.encode(&key_id(name, algorithm, key)) == id;
+    let key = key.try_into().map_err(|_| NoteError::BadKey)?;
+    if is_its && is_name(name) { Ok((name, key)) } else { Err(NoteError::BadKey) }
+}
+
+/// Whether a key may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+')
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![ED25519];
-        bytes.extend_from_slice(&self.key);
-        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id()), BASE64.encode(&bytes))
+        f.write_str(&key_text(&self.name, ED25519, &self.key))
     }
 }
 
 impl FromStr for VerifierKey {
     type Err = NoteError;
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::BadKey);
-        };
-        let bytes = BASE64.decode(key.as_bytes()).map_err(|_| NoteError::BadKey)?;
-        let Some((&ED25519, key)) = bytes.split_first() else { return Err(NoteError::BadKey) };
-        let key = Self::new(name, key.try_into().map_err(|_| NoteError::BadKey)?)?;
-        if HEXLOWER.encode(&key.id()) == id { Ok(key) } else { Err(NoteError::BadKey) }
+        let (name, key) = parse_key(text, ED25519)?;
+        Self::new(name, key)
     }
 }
 
@@ -139,14 +162,8 @@ impl Note {
     /// # Errors
     /// When it is not.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
-        let id = key.id();
-        let mut theirs = self
-            .lines
-            .iter()
-            .filter(|line| line.name == key.name)
-            .filter_map(|line| line.bytes.split_at_checked(id.len()))
-            .filter(|(line_id, _)| *line_id == id);
-        let (_, signature) = theirs.next().ok_or_else(|| NoteError::NotSigned(key.name.clone()))?;
+        let mut theirs = self.signatures(&key.name, key.id());
+        let signature = theirs.next().ok_or_else(|| NoteError::NotSigned(key.name.clone()))?;
         if is_signed_by(&key.key, self.text.as_bytes(), signature) {
             Ok(())
         } else {
@@ -155,12 +172,35 @@ impl Note {
     }
 }
 
+impl Note {
+    /// What the lines of one key say, in their order.
+    pub(super) fn signatures<'a>(&'a self, name: &'a str, id: KeyId) -> impl Iterator<Item = &'a [u8]> {
+        let lines = self.lines.iter().filter(move |line| line.name == name);
+        lines
+            .filter_map(|line| line.bytes.split_at_checked(4))
+            .filter_map(move |(of, rest)| (*of == id).then_some(rest))
+    }
+
+    /// Adds a line, in place of one by the same key; gives its text.
+    pub(super) fn put(&mut self, name: &str, id: KeyId, signature: &[u8]) -> String {
+        self.lines.retain(|line| line.name != name || !line.bytes.starts_with(&id));
+        let line = Line { name: name.to_owned(), bytes: id.iter().chain(signature).copied().collect() };
+        let text = line.to_string();
+        self.lines.push(line);
+        text
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        self.lines
-            .iter()
-            .try_for_each(|line| writeln!(f, "{DASH}{} {}", line.name, BASE64.encode(&line.bytes)))
+        self.lines.iter().try_for_each(|line| line.fmt(f))
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{DASH}{} {}", self.name, BASE64.encode(&self.bytes))
     }
 }
 

@@ -37,6 +37,8 @@ pub enum EndReason {
     Idle,
     /// The ledger could not be written.
     LedgerFailed,
+    /// The ledger's witnesses do not vouch for it as it is.
+    LedgerUnwitnessed,
     /// No credential could be minted.
     MintFailed,
     /// The person was disabled, or everything of theirs was revoked.
@@ -102,6 +104,7 @@ impl EndReason {
             | Self::GrantRevoked
             | Self::Idle
             | Self::LedgerFailed
+            | Self::LedgerUnwitnessed
             | Self::PersonRevoked
             | Self::PolicyChanged
             | Self::ProtocolViolated
@@ -129,6 +132,7 @@ impl EndReason {
             Self::GrantRevoked => "grant_revoked",
             Self::Idle => "idle",
             Self::LedgerFailed => "ledger_failed",
+            Self::LedgerUnwitnessed => "ledger_unwitnessed",
             Self::MintFailed => "mint_failed",
             Self::PersonRevoked => "person_revoked",
             Self::PolicyChanged => "policy_changed",
@@ -162,6 +166,7 @@ impl EndReason {
             Self::GrantRevoked => "the grant was revoked",
             Self::Idle => "the session was idle for too long",
             Self::LedgerFailed => "the ledger could not be written",
+            Self::LedgerUnwitnessed => "no witness vouches for the ledger",
             Self::MintFailed => "no credential could be minted for the target",
             Self::PersonRevoked => "the person's access was revoked",
             Self::PolicyChanged => "policy no longer allows it",

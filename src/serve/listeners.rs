@@ -145,7 +145,7 @@ pub(super) async fn metrics(
     listener: Listener,
     handle: PrometheusHandle,
     is_well: Arc<dyn Fn() -> bool + Send + Sync>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
     let ready = move || {
         let status = if is_well() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -155,6 +155,11 @@ pub(super) async fn metrics(
         .route("/metrics", get(move || async move { handle.render() }))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready));
+    plain(listener, router, stop).await;
+}
+
+/// Serves plain HTTP until `stop`.
+pub(super) async fn plain(listener: Listener, router: Router, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let Accepted { socket, peer, place } = tokio::select! {

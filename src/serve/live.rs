@@ -3,21 +3,24 @@
 //! The API knows no session and no protocol; sessions know no API. Testing a target and scanning its host keys dial it
 //! from here, with a certificate that can run nothing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{HashAlg, PublicKey};
 
-use crate::api::{Cut, HostKey, Later, Live, Room, Step};
+use crate::api::{Cut, HostKey, Later, Live, Room, Step, Witness};
 use crate::model::{Endpoint, Login, SessionId, Target};
 use crate::protocol::ssh;
 use crate::recording::Watch;
 use crate::session::adapter::ConnectError;
-use crate::session::{Gate, LiveSession};
+use crate::session::{Gate, LiveSession, Standing};
 
 /// The node's side of [`Live`].
 pub(super) struct NodeLive {
     pub(super) gate: Arc<Gate>,
+    /// The ledger's newest head with its witnesses' signatures, when there is one.
+    pub(super) cosigned: PathBuf,
 }
 
 impl Live for NodeLive {
@@ -55,6 +58,21 @@ impl Live for NodeLive {
             let lines = ssh::scan_host_keys(&endpoint).await.map_err(|error| error.to_string())?;
             Ok(lines.into_iter().map(host_key).collect())
         })
+    }
+
+    fn witnesses(&self) -> Vec<Witness> {
+        let witness = |standing: Standing| Witness {
+            is_alarm: standing.is_alarm(),
+            size: standing.cosigned.map(|(size, _)| size),
+            signed: standing.cosigned.map(|(_, at)| at),
+            trouble: standing.trouble.map(|trouble| trouble.to_string()),
+            name: standing.name,
+        };
+        self.gate.witnesses.standings().into_iter().map(witness).collect()
+    }
+
+    fn cosigned(&self) -> Option<String> {
+        std::fs::read_to_string(&self.cosigned).ok()
     }
 
     fn room(&self) -> Room {

@@ -8,12 +8,17 @@
 //! | `live` | what the API asks of live sessions |
 //! | `listeners` | the accept loops |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
+//! | `witnesses` | has the ledger's heads signed elsewhere |
+//! | `witness` | `postern witness serve`: signs other ledgers' heads |
 
 mod front;
 mod listeners;
 mod live;
 mod node;
 mod signals;
+mod witness;
+mod witnesses;
 
 pub use node::{Addresses, Node, ServeError, open_offline};
 pub use signals::run;
+pub use witness::{WitnessListen, serve as serve_witness};

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::front::NodeFront;
 use super::listeners;
 use super::live::NodeLive;
+use super::witnesses;
 use crate::access::Command;
 use crate::api;
 use crate::authn::{Authenticator, Authorities, UserCa};
@@ -101,6 +102,12 @@ pub enum ServeError {
     /// Logs or metrics cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] telemetry::TelemetryError),
+    /// A witness's files cannot be used.
+    #[error(transparent)]
+    Witness(#[from] crate::witness::WitnessError),
+    /// The ledger's witnesses cannot be used as they are configured.
+    #[error(transparent)]
+    Witnesses(#[from] witnesses::WitnessesError),
     /// The API's certificate cannot be used.
     #[error("the API's TLS certificate cannot be used: {0}")]
     Tls(String),
@@ -173,7 +180,7 @@ impl Node {
             connections,
             no_sessions,
         ));
-        let router = api::router(context(&config, &keys, &gate, Some(&addresses))?);
+        let router = api::router(context(directory, &config, &keys, &gate, Some(&addresses))?);
         let tls = TlsAcceptor::from(Arc::new(tls(&keys)?));
         let mut services = JoinSet::new();
         services.spawn(listeners::https(https, tls, router.clone(), no_services.clone()));
@@ -183,10 +190,12 @@ impl Node {
             well.store.changes().age() < well.limits().lease
                 && well.journal.room().suffices()
                 && well.journal.failure().is_none()
+                && well.witnesses.refusal().is_none()
         });
         services.spawn(listeners::metrics(metrics, prometheus, is_well, no_services));
         services.spawn(fence(Arc::clone(&gate)));
         services.spawn(pin(Arc::clone(&gate)));
+        services.spawn(witnesses::attend(Arc::clone(&gate), config.ledger.clone(), directory.join(LEDGER)));
         services.spawn(patrol(Arc::clone(&gate)));
         Ok(Self {
             directory: directory.to_owned(),
@@ -267,7 +276,7 @@ impl Node {
 /// See [`ServeError`]; in particular when the directory is in use.
 pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> {
     let Parts { config, keys, gate } = open(directory).await?;
-    let router = api::router(context(&config, &keys, &gate, None)?);
+    let router = api::router(context(directory, &config, &keys, &gate, None)?);
     Ok(router.layer(axum::Extension(api::Peer(None))))
 }
 
@@ -299,6 +308,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         journal,
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
         last_words: LastWords::start(&clock)?,
+        witnesses: witnesses::standing(&config.ledger, &clock)?,
         registry: Registry::default(),
         clock,
         limits: RwLock::new(limits(&config)),
@@ -317,6 +327,7 @@ fn limits(config: &Config) -> Limits {
 
 /// What the API can reach.
 fn context(
+    directory: &Path,
     config: &Config,
     keys: &Keystore,
     gate: &Arc<Gate>,
@@ -335,7 +346,10 @@ fn context(
         user_ca: line(keys.user_ca())?,
         node_key: HEXLOWER.encode(&keys.signer().public_key()),
     };
-    let live: Arc<dyn api::Live> = Arc::new(NodeLive { gate: Arc::clone(gate) });
+    let live: Arc<dyn api::Live> = Arc::new(NodeLive {
+        gate: Arc::clone(gate),
+        cosigned: directory.join(LEDGER).join(witnesses::COSIGNED),
+    });
     Ok(api::Context {
         store: gate.store.clone(),
         policy: gate.policy.clone(),
@@ -385,7 +399,7 @@ async fn note_configuration(directory: &Path, store: &Store) -> Result<(), Serve
     Ok(())
 }
 
-async fn bind(address: SocketAddr, limits: ListenerLimits) -> Result<Listener, ServeError> {
+pub(super) async fn bind(address: SocketAddr, limits: ListenerLimits) -> Result<Listener, ServeError> {
     Listener::bind(address, limits)
         .await
         .map_err(|source| ServeError::Bind { address: address.to_string(), source })

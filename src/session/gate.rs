@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::last_word::LastWords;
 use super::registry::Registry;
+use super::witnesses::Witnesses;
 use crate::authn::Authenticator;
 use crate::credential::SshCertificateAuthority;
 use crate::model::Clock;
@@ -28,6 +29,8 @@ pub struct Gate {
     pub user_authority: SshCertificateAuthority,
     /// Ends what clients are told when their sessions are cut.
     pub last_words: LastWords,
+    /// What the ledger's witnesses last said.
+    pub witnesses: Witnesses,
     /// Sessions alive now.
     pub registry: Registry,
     /// Time.

@@ -70,8 +70,11 @@ async fn open<A: Adapter>(
     ending: &Ending,
     client: SocketAddr,
 ) -> Result<(), Refused> {
+    is_vouched_for(gate)?;
     let session = SessionId::random().map_err(|_| Refused::new(EndReason::MintFailed))?;
     let permit = permit(gate, adapter, &session, greeted, ending, client).await?;
+    // Again: somebody may have been in the dialogue meanwhile.
+    is_vouched_for(gate)?;
     let armed = match gate.registry.begin() {
         Some(beginning) => arm(gate, adapter.protocol(), permit, ending, client, beginning).await?,
         None => return Err(Refused::new(EndReason::Drained)),
@@ -107,6 +110,15 @@ async fn open<A: Adapter>(
     tracing::info!(%session, ?reason, "session ended");
     close::close(gate, live.armed, ended).await;
     Ok(())
+}
+
+/// Nothing begins on a ledger that its witnesses do not know as it is.
+fn is_vouched_for(gate: &Gate) -> Result<(), Refused> {
+    let refusal = |why| Refused {
+        reason: EndReason::LedgerUnwitnessed,
+        words: format!("postern: no session begins now: {why}; tell an administrator"),
+    };
+    gate.witnesses.refusal().map_or(Ok(()), |why| Err(refusal(why)))
 }
 
 /// A permit from a live grant, or from one that the dialogue brings about.

@@ -21,6 +21,7 @@ mod registry;
 pub mod relay;
 mod stage;
 mod sweep;
+mod witnesses;
 
 pub use ending::{Ended, Ending};
 pub use gate::{Gate, Limits};
@@ -30,3 +31,4 @@ pub use pin::pin;
 pub use registry::{LiveSession, Registry};
 pub use stage::{Armed, Live};
 pub use sweep::{patrol, sweep};
+pub use witnesses::{Standing, Trouble, Witnesses};

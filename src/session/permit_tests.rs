@@ -21,7 +21,7 @@ use crate::model::{
 };
 use crate::policy::Engine;
 use crate::recording::{Journal, JournalSettings};
-use crate::session::{LastWords, Limits, Registry};
+use crate::session::{LastWords, Limits, Registry, Witnesses};
 use crate::store::Store;
 
 /// Whose key has which seed. Nobody is enrolled with [`STRANGER`]'s.
@@ -51,6 +51,7 @@ impl World {
             journal: Journal::open(settings).unwrap().0,
             user_authority: SshCertificateAuthority::new(Arc::new(key(7))),
             last_words: LastWords::start(&clock).unwrap(),
+            witnesses: Witnesses::new(clock.clone(), [], Duration::ZERO, 0),
             registry: Registry::default(),
             limits: RwLock::new(Limits::default()),
             store,

@@ -84,4 +84,6 @@ mod wait;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]
+mod witness;
+#[cfg(test)]
 mod world;

@@ -140,24 +140,32 @@ pub(crate) async fn follow(client: &Client, memory: &Memory, key: &VerifierKey) 
         return memory.keep(key, &note);
     };
     let before = remembered.checkpoint()?;
-    let (size, root) = (before.size, before.root);
-    if size > now.size {
-        return Err(CliError::failed(AuditError::RolledBack { now: now.size, before: size, root }));
+    if before.size > now.size {
+        let error = AuditError::RolledBack { now: now.size, before: before.size, root: before.root };
+        return Err(CliError::failed(error));
     }
-    let mut newest = note;
-    let continues = if size == now.size || size == 0 {
-        size == 0 || root == now.root
-    } else {
-        let proof: Consistent = client.get_as(&format!("/ledger/consistency?from={size}")).await?;
-        let head = Checkpoint::open(&proof.checkpoint, key).map_err(CliError::failed)?;
-        let hashes = hashes(&proof.hashes)?;
-        newest = proof.checkpoint;
-        verify_consistency(size, &root, head.size, &head.root, &hashes)
-    };
-    if !continues {
-        return Err(CliError::failed(AuditError::Rewritten { size }));
+    match continues(client, key, &before, (now, note)).await? {
+        Some(newest) => memory.keep(key, &newest),
+        None => Err(CliError::failed(AuditError::Rewritten { size: before.size })),
     }
-    memory.keep(key, &newest)
+}
+
+/// Whether the ledger continues an older head that is not larger than its head `now`; gives the newest checkpoint seen.
+pub(crate) async fn continues(
+    client: &Client,
+    key: &VerifierKey,
+    before: &Checkpoint,
+    now: (Checkpoint, String),
+) -> Result<Option<String>, CliError> {
+    let (now, note) = now;
+    if before.size == now.size || before.size == 0 {
+        return Ok((before.size == 0 || before.root == now.root).then_some(note));
+    }
+    let proof: Consistent = client.get_as(&format!("/ledger/consistency?from={}", before.size)).await?;
+    let head = Checkpoint::open(&proof.checkpoint, key).map_err(CliError::failed)?;
+    let hashes = hashes(&proof.hashes)?;
+    let holds = verify_consistency(before.size, &before.root, head.size, &head.root, &hashes);
+    Ok(holds.then_some(proof.checkpoint))
 }
 
 /// Hashes as proofs have them.

@@ -10,11 +10,12 @@
 pub(crate) mod audit;
 mod command;
 mod copy;
-mod memory;
+pub(crate) mod memory;
 mod prove;
 mod rebuild;
 mod sentence;
 mod tail;
 mod verify;
+pub(crate) mod witnessed;
 
 pub(crate) use command::{LedgerCommand, run};

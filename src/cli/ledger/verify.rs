@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::super::args::Invocation;
 use super::super::exit::{CliError, Outcome, io_error};
-use super::super::out;
+use super::super::{out, words};
 use super::audit::{Audited, audit};
 use super::copy::Copy;
-use crate::ledger::VerifierKey;
+use super::witnessed::{self, Signed};
+use crate::ledger::{VerifierKey, WitnessKey};
 
 /// What to check with.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,9 @@ pub(crate) struct VerifyArgs {
     /// The ledger's key, as NAME+HASH+KEY. [default: the one remembered, else the one the ledger names]
     #[arg(long, value_name = "KEY")]
     key: Option<VerifierKey>,
+    /// A witness's key: it must have signed a head that the ledger continues. May be given several times.
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<WitnessKey>,
 }
 
 /// Where to write the copy.
@@ -37,7 +41,9 @@ pub(crate) struct ExportArgs {
 pub(super) async fn run(args: VerifyArgs, run: &Invocation) -> Outcome {
     let client = run.connect().await?;
     let audited = audit(&client, args.key, run, |_| {}).await?;
-    say(&audited, run.json);
+    let now = (&audited.checkpoint, audited.note.as_str());
+    let signed = witnessed::check(&client, &audited.key, &args.witness, now).await?;
+    say(&audited, &signed, run);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,16 +56,17 @@ pub(super) async fn export(args: ExportArgs, run: &Invocation) -> Outcome {
         CliError::failed(error).hint("what was copied so far has no checkpoint and proves nothing")
     })?;
     copy.finish(&audited.note).map_err(failed())?;
-    say(&audited, run.json);
+    say(&audited, &[], run);
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(audited: &Audited, is_json: bool) {
+fn say(audited: &Audited, signed: &[Signed], run: &Invocation) {
     let Audited { checkpoint, note, key, before } = audited;
-    if is_json {
+    if run.json {
         out::json(&json!({
             "ok": true, "origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.to_string(),
             "key": key.to_string(), "checkpoint": note, "seen_before": before,
+            "witnesses": signed,
         }));
         return;
     }
@@ -68,11 +75,16 @@ fn say(audited: &Audited, is_json: bool) {
         Some(before) if *before == checkpoint.size => "with the same entries".to_owned(),
         Some(before) => format!("with {before} entries, which are all still there"),
     };
-    out::fields(&[
+    let mut rows = vec![
         ("ledger", checkpoint.origin.clone()),
         ("entries", format!("{}, every one hashed and in its place", checkpoint.size)),
         ("root", checkpoint.root.to_string()),
         ("signed by", key.to_string()),
         ("last seen", seen),
-    ]);
+    ];
+    for Signed { witness, size, at } in signed {
+        let when = words::relative(*at, run.clock.now());
+        rows.push(("witnessed", format!("{witness} signed its first {size} entries {when}")));
+    }
+    out::fields(&rows);
 }
