@@ -193,7 +193,7 @@ fn a_start_may_fail_anywhere() {
     let no_memory = Fault { calls: MEMORY, error: "ENOMEM", lasts: true };
     for fault in [Fault::once(WRITES), Fault::once(SYNCS), Fault::once(OPENS), Fault::once(NAMES), no_memory]
     {
-        for n in (1..).step_by(campaign::rounds(if fault.lasts { 15 } else { 4 }, 1)) {
+        for n in (1..).step_by(campaign::rounds(if fault.lasts { 25 } else { 5 }, 1)) {
             fs::remove_dir_all(&world.state).unwrap();
             campaign::copy(&crashed, &world.state);
             let log = world.dir.join("fault.log");
@@ -231,7 +231,7 @@ fn memory_may_run_out_under_traffic() {
     world.grant("alice", &target, ALL);
     let mut known = BTreeSet::new();
     let mut crashes = 0;
-    let runs = campaign::rounds(5, 60);
+    let runs = campaign::rounds(4, 60);
     for run in 0..runs {
         let tap = world.dir.join(format!("memory-{run}"));
         let mut live = world.client("alice").open(&target, &[&format!("tee {}", tap.display())]);

@@ -66,7 +66,7 @@ fn a_power_loss_at_any_moment_takes_nothing_that_was_acknowledged() {
     let ours = |path: &Path| path.starts_with(&world.state);
     let streams = calls.iter().any(|call| matches!(&call.what, What::Stream(path) if ours(path)));
     assert!(!streams, "a file is written without saying where");
-    let losses = campaign::rounds(12, 300);
+    let losses = campaign::rounds(8, 300);
     let (mut slowest, mut in_doubt) = (Duration::ZERO, 0);
     for loss in 0..losses {
         let mut chance = Chance(loss as u64 + 1);

@@ -109,7 +109,7 @@ fn a_bastion_that_stood_still_for_longer_than_its_lease_forwards_nothing_unheard
 fn a_window_that_ended_while_the_bastion_stood_still_has_ended() {
     let world = World::fresh();
     let mut ends = Vec::new();
-    for round in 0..campaign::rounds(3, 30) {
+    for round in 0..campaign::rounds(2, 30) {
         let target = world.target();
         world.grant_for("alice", &target, ALL, "6s");
         let mut live = Tapped::open(&world, &target);
