@@ -204,7 +204,8 @@ fn command(
     let here = |path: &std::path::Path| path.to_string_lossy().into_owned();
     match kind {
         Kind::Flood => {
-            let script = "while :; do head -c 60000 /dev/urandom; sleep 0.04; done";
+            // It ends when nobody listens, and after half a minute at the latest.
+            let script = "for n in $(seq 700); do head -c 60000 /dev/urandom || exit; sleep 0.04; done";
             client.ssh(target, &[script])
         }
         Kind::Forward => client.ssh(target, &["-W", &format!("127.0.0.1:{}", sink.port)]),
