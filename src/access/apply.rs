@@ -82,9 +82,12 @@ impl Change<'_> {
             Fact::SessionEnded(end) => self.end_session(end),
             Fact::CleanupDone { session, what } => self.clean_up(session, what),
             Fact::ReviewersChanged { recipients } => self.node(|node| node.reviewers.clone_from(recipients)),
-            Fact::PolicyLoaded { hash } => self.node(|node| node.policy = Some(hash.clone())),
+            Fact::PolicyLoaded { hash, .. } => self.node(|node| node.policy = Some(hash.clone())),
             Fact::ConfigurationLoaded { hash } => self.node(|node| node.configuration = Some(hash.clone())),
-            Fact::RecordingCheckpoint { .. } | Fact::RecordingViewed { .. } | Fact::SignedIn { .. } => {}
+            Fact::RecordingCheckpoint { .. }
+            | Fact::RecordingViewed { .. }
+            | Fact::SignedIn { .. }
+            | Fact::TargetTested { .. } => {}
         }
     }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, WindowClock};
 use crate::model::{
-    Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role,
-    SessionId, Target, TargetName,
+    Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges, PrincipalKind,
+    RequestId, Role, SessionId, Target, TargetName,
 };
 
 /// Something wanted of the ledger.
@@ -88,6 +88,8 @@ pub enum Command {
     LoadPolicy {
         /// SHA-256 over the set, lower-case hex.
         hash: String,
+        /// How it differs from the one in force before, where that is known.
+        rules: PolicyChanges,
     },
     /// Ask for access; the requester is whoever submits this.
     MakeRequest {
@@ -155,6 +157,13 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Note that a target is about to be tried, with a certificate that can run nothing; before that is minted.
+    TestTarget {
+        /// The target.
+        target: TargetName,
+        /// As whom.
+        login: Login,
+    },
     /// Let pass what is due: requests lapse, grants end. The store does this by itself.
     Tick,
     /// Pin a target's host keys or CA.
@@ -217,7 +226,10 @@ impl Command {
     /// Whether it begins a window of time: for these the clock must be right.
     #[must_use]
     pub const fn begins_a_window(&self) -> bool {
-        matches!(self, Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_))
+        matches!(
+            self,
+            Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_) | Self::TestTarget { .. }
+        )
     }
 
     /// Whether it may end sessions: these wait for no other command.

@@ -25,7 +25,7 @@ mod tests;
 
 pub use apply::apply;
 pub use command::{Command, Fresh, NewIdentity, RequestRule};
-pub use decide::decide;
+pub use decide::{decide, fitting_line};
 pub use denied::Denied;
 pub use effect::{Effect, GrantEnd, RequestEnd};
 pub use separation::Conflict;

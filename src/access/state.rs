@@ -131,26 +131,6 @@ impl State {
     /// The role whose last holder can be neither disabled nor stripped of it.
     pub const ADMIN: &'static str = "admin";
 
-    /// A state put together from stored parts, as [`super::apply`] would have left it.
-    #[must_use]
-    pub fn assemble(
-        node: Node,
-        people: Vec<Person>,
-        targets: Vec<Target>,
-        requests: Vec<Request>,
-        grants: Vec<Grant>,
-        sessions: Vec<Session>,
-        left_over: BTreeMap<SessionId, BTreeSet<String>>,
-    ) -> Self {
-        let mut state = Self { node, left_over, ..Self::default() };
-        people.into_iter().for_each(|person| state.put_person(person));
-        state.targets = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
-        requests.into_iter().for_each(|request| state.put_request(request));
-        grants.into_iter().for_each(|grant| state.put_grant(grant));
-        sessions.into_iter().for_each(|session| state.put_session(session));
-        state
-    }
-
     /// Facts about the node.
     #[must_use]
     pub const fn node(&self) -> &Node {
@@ -221,12 +201,6 @@ impl State {
         self.grants.values()
     }
 
-    /// The approvals behind a grant, for verifying their signatures again before a session starts.
-    #[must_use]
-    pub fn approvals_of(&self, grant: &GrantId) -> Option<&[Approval]> {
-        self.grants.get(grant).map(|grant| grant.request.approvals.as_slice())
-    }
-
     /// Whether enough different people stand behind a request's approvals now. A grant whose approvers were disabled,
     /// stripped of the role, or parted from the key they signed with begins nothing more.
     #[must_use]
@@ -268,24 +242,6 @@ impl State {
     /// The sessions under one grant that have not ended.
     pub fn sessions_under(&self, grant: &GrantId) -> impl Iterator<Item = &Session> {
         self.index.sessions_by_grant.get(grant).into_iter().flatten().filter_map(|id| self.sessions.get(id))
-    }
-
-    /// Whether a started session may go on at `now`, until when; or why it has to end. A session this state does
-    /// not know has to end.
-    ///
-    /// # Errors
-    /// The reason it has to end.
-    pub fn standing(&self, id: &SessionId, now: Timestamp) -> Result<Timestamp, EndReason> {
-        let session = self.sessions.get(id).ok_or(EndReason::SessionTerminated)?;
-        if let Some(reason) = session.ending {
-            return Err(reason);
-        }
-        let ends = self.grants.get(&session.facts.grant).and_then(|grant| grant.facts.ends);
-        match ends {
-            Some(ends) if now < ends => Ok(ends),
-            Some(_) => Err(EndReason::GrantExpired),
-            None => Err(EndReason::GrantRevoked),
-        }
     }
 
     /// What sessions left on their targets and nobody has cleaned so far.

@@ -2,7 +2,7 @@
 //! submit). No handler looks at HTTP beyond this file.
 //! What a handler gets is already somebody's call or the machine operator's. Routing and tokens are in `server.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -16,14 +16,16 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::gate::Gate;
-use crate::access::{Command, State};
-use crate::authn::Authenticated;
+use crate::access::{Command, Person, State};
+use crate::authn::{Authenticated, proof_with};
 use crate::ledger::entry::{Actor, Entry};
-use crate::model::{Action, PrincipalKind, Timestamp};
+use crate::model::{Action, PrincipalKind, Proof, Secret, Timestamp};
 use crate::playback::escape_text;
 use crate::policy::{self, Principal, Question, Resource};
 use crate::store::{Store, StoreError};
 
+/// Items judged between two breaths of a long list.
+const BREATH: usize = 8;
 /// Longest text in a body, in bytes.
 const LONGEST_TEXT: usize = 32 * 1024;
 /// Fields whose text has lines: signatures.
@@ -34,7 +36,7 @@ pub(super) struct Call {
     pub(super) gate: Arc<Gate>,
     pub(super) who: Who,
     pub(super) peer: Option<IpAddr>,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Secret<String>>,
     pub(super) params: BTreeMap<String, String>,
     pub(super) query: BTreeMap<String, String>,
     pub(super) body: Bytes,
@@ -231,18 +233,39 @@ impl Call {
     }
 }
 
+/// Lets others have their turn now and then on the way through a long list.
+pub(super) async fn breathe(index: usize) {
+    if index.is_multiple_of(BREATH) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A caller as policy sees them, with what is so now.
 fn principal(state: &State, who: &Authenticated) -> Option<Principal> {
     let person = state.person(who.person())?;
-    Some(Principal {
-        person: who.person().clone(),
-        name: person.facts.name.clone(),
-        kind: person.facts.kind,
-        owner: person.facts.owner.clone().filter(|_| person.facts.kind == PrincipalKind::Workload),
-        roles: person.facts.roles.clone(),
-        proof: who.proof(),
-        enabled: state.is_active(who.person()) && person.link(who.identity()).is_some(),
-    })
+    let mut principal = principal_with(state, person, who.proof());
+    principal.enabled &= person.link(who.identity()).is_some();
+    Some(principal)
+}
+
+/// A person as policy would see them, had they proved who they are in this way.
+pub(super) fn principal_with(state: &State, person: &Person, proof: Proof) -> Principal {
+    let facts = &person.facts;
+    Principal {
+        person: facts.person.clone(),
+        name: facts.name.clone(),
+        kind: facts.kind,
+        owner: facts.owner.clone().filter(|_| facts.kind == PrincipalKind::Workload),
+        roles: facts.roles.clone(),
+        proof,
+        enabled: state.is_active(&facts.person),
+    }
+}
+
+/// The ways in which a person could prove who they are, weakest first.
+pub(super) fn proofs(person: &Person) -> BTreeSet<Proof> {
+    let linked = person.links.iter().filter(|link| link.unlinked.is_none());
+    linked.filter_map(|link| proof_with(&link.identity, link.public_key.as_deref())).collect()
 }
 
 /// Refuses texts that are too long, act on a terminal, or hide; signatures may have lines.

@@ -146,6 +146,9 @@ impl From<StoreError> for ApiError {
         if let StoreError::NotFound(what) = error {
             return Self::new(StatusCode::NOT_FOUND, "not_found", format!("the ledger has no {what}"));
         }
+        if let StoreError::TooLong { .. } = error {
+            return Self::bad_input(error.to_string()).hint("shorten the list, or its longest items");
+        }
         Self::failed(error)
     }
 }

@@ -24,8 +24,6 @@ pub struct Context {
     pub live: Arc<dyn Live>,
     /// Where recordings are kept, as `SESSION.pstn`.
     pub recordings: PathBuf,
-    /// Where the policy files are; `None` for the defaults in the binary.
-    pub policies: Option<PathBuf>,
     /// Time.
     pub clock: Clock,
     /// Facts about this node.

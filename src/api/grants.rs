@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply};
-use super::closed::{self, Closed};
+use super::call::{self, Call, Reply};
+use super::closed::{self, Closed, Over};
 use super::ended;
 use super::error::ApiError;
 use super::people::Reason;
@@ -64,7 +64,13 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
         all.extend(over.into_iter().map(|(grant, end)| (grant, Some(end))));
         next = more;
     }
-    let seen: Vec<_> = all.into_iter().filter(|(grant, _)| may_see(&call, grant)).collect();
+    let mut seen = Vec::new();
+    for (index, found) in all.into_iter().enumerate() {
+        call::breathe(index).await;
+        if may_see(&call, &found.0) {
+            seen.push(found);
+        }
+    }
     let closed = closed::all(&call, seen.iter().map(|(grant, end)| end_by_somebody(grant, *end)).collect());
     let seen = seen.iter().zip(closed.await?);
     let view = |state: &State| seen.map(|((grant, end), closed)| view(state, grant, *end, closed)).collect();
@@ -114,10 +120,15 @@ pub(super) async fn revoke_scope(call: Call) -> Result<Reply, ApiError> {
 }
 
 /// What to look for in the ledger, for a grant that somebody ended.
-fn end_by_somebody(grant: &Grant, end: Option<(GrantEnd, Timestamp)>) -> Option<(String, Timestamp)> {
+fn end_by_somebody(grant: &Grant, end: Option<(GrantEnd, Timestamp)>) -> Option<Over> {
     match end? {
         (GrantEnd::Expired | GrantEnd::Voided, _) => None,
-        (GrantEnd::Revoked, at) => Some((grant.facts.grant.to_string(), at)),
+        (GrantEnd::Revoked, at) => Some(Over {
+            id: grant.facts.grant.to_string(),
+            at,
+            person: grant.facts.person.clone(),
+            target: grant.facts.target.clone(),
+        }),
     }
 }
 
@@ -129,7 +140,7 @@ async fn over(call: &Call, grant: &Grant, end: (GrantEnd, Timestamp)) -> Result<
         GrantEnd::Voided => {
             format!("{id} is over: it was voided at {at:.0}, when its approvals stopped counting")
         }
-        GrantEnd::Revoked => match closed::one(call, id.to_string(), at).await? {
+        GrantEnd::Revoked => match closed::one(call, end_by_somebody(grant, Some(end))).await? {
             Some(Closed { by, reason: Some(reason), .. }) => {
                 format!("{id} was already revoked at {at:.0} by {by}: {reason}")
             }

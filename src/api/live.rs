@@ -1,7 +1,7 @@
 //! What the API needs of the part that runs sessions, as one small trait, so that neither knows the other.
 //!
-//! Whoever composes the process implements it over the session registry; the tests implement it over nothing. A
-//! process that runs no sessions (an offline command) uses [`NoSessions`].
+//! Whoever composes the process implements it: over the session registry, or over nothing where no session lives. The
+//! tests have one of their own.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ pub trait Live: Send + Sync {
     /// Follows a session's events from now on; `None` when it is not alive here.
     fn watch(&self, session: &SessionId) -> Option<Watch>;
 
-    /// Logs in to a target as `login` the way a session would, and runs nothing there.
+    /// Logs in to a target as `login` the way a session would, and runs nothing there. The ledger has it by then.
     fn test_target(&self, target: Target, login: Login) -> Later<'_, Vec<Step>>;
 
     /// The host keys (and host CA, through a certificate) a server shows, without trusting any.
@@ -96,45 +96,4 @@ pub struct Room {
     pub free_bytes: u64,
     /// Whether a new session would be admitted.
     pub admits: bool,
-}
-
-/// A process without sessions.
-#[derive(Debug, Clone, Copy)]
-pub struct NoSessions;
-
-impl Live for NoSessions {
-    fn count(&self) -> usize {
-        0
-    }
-
-    fn wait_ended<'a>(&'a self, _: &'a [SessionId], _: Duration) -> Later<'a, Vec<Cut>> {
-        Box::pin(std::future::ready(Vec::new()))
-    }
-
-    fn watch(&self, _: &SessionId) -> Option<Watch> {
-        None
-    }
-
-    fn test_target(&self, _: Target, _: Login) -> Later<'_, Vec<Step>> {
-        let detail = "no bastion is running here: start one with 'postern serve'".to_owned();
-        Box::pin(std::future::ready(vec![Step { name: "reach the bastion".to_owned(), ok: false, detail }]))
-    }
-
-    fn host_keys(&self, _: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
-        let words =
-            "no bastion is running here: start one with 'postern serve', or give the key with --host-key";
-        Box::pin(std::future::ready(Err(words.to_owned())))
-    }
-
-    fn witnesses(&self) -> Vec<Witness> {
-        Vec::new()
-    }
-
-    fn cosigned(&self) -> Option<String> {
-        None
-    }
-
-    fn room(&self) -> Room {
-        Room { free_bytes: 0, admits: false }
-    }
 }

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::error::ErrorBody;
-use super::routes::{Gives, Guard, PREFIX, ROUTES, Route};
+use super::routes::{Gives, Guard, PREFIX, ROUTES, Route, in_query};
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -50,7 +50,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator, error: &Value) -> V
     let mut operation = json!({
         "summary": route.summary,
         "operationId": operation_id(route),
-        "parameters": parameters(route.path),
+        "parameters": parameters(route),
         "responses": {
             "200": { "description": "Done", "content": { kind: { "schema": schema } } },
             "default": {
@@ -81,11 +81,14 @@ fn actions(guard: &Guard) -> Vec<&'static str> {
     }
 }
 
-fn parameters(path: &str) -> Vec<Value> {
-    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    names
-        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
-        .collect()
+fn parameters(route: &Route) -> Vec<Value> {
+    let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let in_path = names
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let in_query = in_query(route).into_iter().map(|(name, description, kind)| {
+        json!({ "name": name, "in": "query", "description": description, "schema": { "type": kind } })
+    });
+    in_path.chain(in_query).collect()
 }
 
 /// `POST /people/{person}/roles` is `post_people_person_roles`.

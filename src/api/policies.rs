@@ -3,22 +3,18 @@
 //! A set that does not load or fails its own table never replaces the one in force. Loading is an entry in the ledger,
 //! and that entry is what makes every live session ask again.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply, Who};
+use super::call::{self, Call, Reply, Who};
 use super::error::ApiError;
 use super::find;
 use crate::access::Command;
 use crate::model::{
-    Action, Capability, Login, PersonId, Proof, RequestId, Role, SessionId, Target, TargetName, WindowClock,
+    Action, Capability, Login, PersonId, PolicyChanges, Proof, RequestId, Role, SessionId, Target,
+    TargetName, WindowClock,
 };
-use crate::policy::{self, Engine, Principal, Question, Resource};
+use crate::policy::{self, Engine, Principal, Question, ReloadError, Reloaded, Resource};
 
-/// Largest policy file shown, in bytes, and most files.
-const LARGEST_FILE: u64 = 256 * 1024;
-const MOST_FILES: usize = 64;
 /// Most rules shown.
 const MOST_RULES: usize = 1000;
 
@@ -27,7 +23,7 @@ const MOST_RULES: usize = 1000;
 pub(super) struct Policies {
     /// SHA-256 over the set.
     hash: String,
-    /// The files of the directory as they are now; those in the binary when there is none.
+    /// The files of the set, as they were when it was loaded.
     files: Vec<PolicyFile>,
     /// What a request would need, for each login of each target.
     rules: Vec<RuleView>,
@@ -61,6 +57,8 @@ pub(super) struct RuleView {
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct Loaded {
     hash: String,
+    /// How it differs from the one in force before. `approvals.toml` and `decisions.toml` are named like rules.
+    rules: PolicyChanges,
 }
 
 /// A question to explain.
@@ -77,7 +75,7 @@ pub(super) struct Asked {
 }
 
 /// What policy says, and why.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub(super) struct Explained {
     /// Absent when there is nobody to ask about: the machine's operator named no person.
     allowed: Option<bool>,
@@ -85,6 +83,10 @@ pub(super) struct Explained {
     policies: Vec<String>,
     /// Why not, when not.
     reason: Option<String>,
+    /// How the person is taken to have proved who they are: the weakest way they have.
+    proof: Option<Proof>,
+    /// Other ways they have and that get another answer.
+    otherwise: Vec<Proof>,
     /// What a request for that login on that target would need.
     rule: Option<RuleView>,
 }
@@ -109,30 +111,31 @@ impl RuleView {
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
     let engine = &call.gate.parts.policy;
-    let files = match &call.gate.parts.policies {
-        Some(directory) => files(directory).map_err(ApiError::failed)?,
-        None => {
-            Engine::defaults().map(|(name, text)| PolicyFile { name: name.into(), text: text.into() }).into()
-        }
-    };
+    let (hash, files) = engine.files();
+    let files = files.into_iter().map(|(name, text)| PolicyFile { name, text }).collect();
     let rules = call.look(|state| {
         let each = state.targets().flat_map(|target| target.logins.iter().map(move |login| (target, login)));
         each.take(MOST_RULES).map(|(target, login)| RuleView::of(engine, target, login)).collect()
     });
-    Reply::json(&Policies { hash: engine.hash(), files, rules })
+    Reply::json(&Policies { hash, files, rules })
 }
 
 pub(super) async fn reload(call: Call) -> Result<Reply, ApiError> {
-    let policy = &call.gate.parts.policy;
-    let replaced = policy.reload().map_err(|e| {
-        ApiError::conflict("policy_refused", e.to_string()).hint("the policies in force before stay in force")
-    })?;
-    let hash = replaced.hash.clone();
-    if let Err(error) = call.submit(Command::LoadPolicy { hash: hash.clone() }).await {
-        policy.put_back(replaced);
-        return Err(error);
+    let (by, parts) = (call.actor()?, &call.gate.parts);
+    let (policy, store) = (parts.policy.clone(), parts.store.clone());
+    // On a thread of its own it is done to its end, also when nobody waits for the answer any more.
+    let reload = tokio::task::spawn_blocking(move || {
+        policy.reload(|loaded| {
+            let command = Command::LoadPolicy { hash: loaded.hash.clone(), rules: loaded.rules.clone() };
+            store.submit_blocking(by, command).map(|_| ())
+        })
+    });
+    match reload.await.map_err(ApiError::failed)? {
+        Ok(Reloaded { hash, rules }) => Reply::json(&Loaded { hash, rules }),
+        Err(ReloadError::Unnoted(error)) => Err(error.into()),
+        Err(ReloadError::Unusable(error)) => Err(ApiError::conflict("policy_refused", error.to_string())
+            .hint("the policies in force before stay in force")),
     }
-    Reply::json(&Loaded { hash })
 }
 
 pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
@@ -149,14 +152,29 @@ pub(super) async fn explain(call: Call) -> Result<Reply, ApiError> {
         (Some(person), _) => find::person(&call, person)?,
         (None, Who::Person(who)) => who.person().clone(),
         (None, Who::Nobody | Who::Operator) if rule.is_some() => {
-            return Reply::json(&Explained { allowed: None, policies: Vec::new(), reason: None, rule });
+            return Reply::json(&Explained { rule, ..Explained::default() });
         }
         (None, Who::Nobody | Who::Operator) => {
             return Err(ApiError::bad_input("say whom it is about, with person"));
         }
     };
-    let (allowed, policies, reason) = answer(&call, &asked, &action, &person, target.as_ref())?;
-    Reply::json(&Explained { allowed: Some(allowed), policies, reason, rule })
+    let known = call.look(|state| state.person(&person).map(call::proofs));
+    let mut answers = Vec::new();
+    for proof in known.ok_or_else(|| ApiError::not_found("person"))? {
+        answers.push((proof, answer(&call, &asked, &action, &person, proof, target.as_ref())?));
+    }
+    let mut answers = answers.into_iter();
+    let Some((proof, (allowed, policies, reason))) = answers.next() else {
+        let reason = "they have no key and no certificate, so nobody can prove to be them".to_owned();
+        return Reply::json(&Explained {
+            allowed: Some(false),
+            reason: Some(reason),
+            rule,
+            ..Explained::default()
+        });
+    };
+    let otherwise = answers.filter(|(_, (other, ..))| *other != allowed).map(|(proof, _)| proof).collect();
+    Reply::json(&Explained { allowed: Some(allowed), policies, reason, proof: Some(proof), otherwise, rule })
 }
 
 /// Whether policy allows it, by which rules, and why not.
@@ -165,9 +183,10 @@ fn answer(
     asked: &Asked,
     action: &Action,
     person: &PersonId,
+    proof: Proof,
     target: Option<&Target>,
 ) -> Result<(bool, Vec<String>, Option<String>), ApiError> {
-    let (principal, grant) = facts(call, asked, person)?;
+    let (principal, grant) = facts(call, asked, person, proof)?;
     let (request, session) = (RequestId::random(), SessionId::random());
     let somebody = PersonId::random().map_err(|_| ApiError::failed("no randomness"))?;
     let resource = match (about(action), target, &asked.login, &request, &session) {
@@ -211,18 +230,11 @@ fn facts(
     call: &Call,
     asked: &Asked,
     person: &PersonId,
+    proof: Proof,
 ) -> Result<(Principal, Option<policy::Grant>), ApiError> {
     let (principal, grant) = call.look(|state| {
         let known = state.person(person);
-        let principal = known.map(|known| Principal {
-            person: person.clone(),
-            name: known.facts.name.clone(),
-            kind: known.facts.kind,
-            owner: known.facts.owner.clone(),
-            roles: known.facts.roles.clone(),
-            proof: Proof::SshKey,
-            enabled: state.is_active(person),
-        });
+        let principal = known.map(|known| call::principal_with(state, known, proof));
         let grant = asked.login.as_ref().zip(asked.target.as_ref()).and_then(|(login, target)| {
             state.live_grants(person, login, target, call.now()).next().map(|grant| policy::Grant {
                 grant: grant.facts.grant.clone(),
@@ -275,23 +287,4 @@ fn action(asked: &Asked) -> Result<Action, ApiError> {
         let names = Action::NAMED.map(|action| action.as_str().to_owned()).join(", ");
         ApiError::bad_input(format!("there is no such action; the actions are {names}, and ssh:shell, ssh:exec, ssh:sftp and ssh:forward with a capability"))
     })
-}
-
-/// The files of a policy directory, by name.
-fn files(directory: &Path) -> std::io::Result<Vec<PolicyFile>> {
-    use std::io::Read as _;
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory)?.take(MOST_FILES) {
-        let path = entry?.path();
-        let kind = path.extension().and_then(|ending| ending.to_str());
-        if !matches!(kind, Some("cedar" | "cedarschema" | "toml")) {
-            continue;
-        }
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let mut text = String::new();
-        std::fs::File::open(&path)?.take(LARGEST_FILE).read_to_string(&mut text)?;
-        files.push(PolicyFile { name: name.to_owned(), text });
-    }
-    files.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(files)
 }

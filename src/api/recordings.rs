@@ -3,6 +3,7 @@
 //! The bastion cannot read them; it hands out the sealed file, and who may fetch it is asked before that. A view is an
 //! entry in the ledger before the first byte leaves.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use axum::body::Bytes;
@@ -10,7 +11,7 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 
-use super::call::{Call, Reply};
+use super::call::{self, Call, Reply};
 use super::error::ApiError;
 use super::find::FoundSession;
 use super::sessions;
@@ -57,6 +58,8 @@ pub(super) enum RecordingState {
     Cut,
     /// The ledger says that it exists and its file does not.
     Missing,
+    /// Its file is there, or might be, and the disk or its permissions keep the bastion from reading it.
+    Unreadable,
 }
 
 /// What the ledger says a recording must be.
@@ -72,7 +75,8 @@ pub(super) struct Pinned {
 pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
     let mut views = Vec::new();
     let (all, next) = sessions::all(&call, true).await?;
-    for found in all {
+    for (index, found) in all.into_iter().enumerate() {
+        call::breathe(index).await;
         if sessions::may(&call, &found, &Action::RecordingRead) {
             views.push(view(&call, &found).await);
         }
@@ -87,11 +91,13 @@ pub(super) async fn content(call: Call) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_input(format!("how is one of {}", HOW.join(", "))));
     }
     let session = found.session.facts.session;
-    let missing = |_| {
+    let file = tokio::fs::File::open(path(&call, &session)).await.map_err(|error| {
+        if error.kind() != ErrorKind::NotFound {
+            return unreadable(&error);
+        }
         ApiError::conflict("recording_missing", "the recording's file is not where it should be")
             .hint("run 'postern verify --all' on the bastion, and look at its backups")
-    };
-    let file = tokio::fs::File::open(path(&call, &session)).await.map_err(missing)?;
+    })?;
     let length = file.metadata().await.map_err(ApiError::failed)?.len();
     call.submit(Command::ViewRecording { session, how: how.to_owned() }).await?;
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
@@ -149,13 +155,18 @@ fn checkpoints(
 
 async fn view(call: &Call, found: &FoundSession) -> RecordingView {
     let facts = &found.session.facts;
-    let bytes = tokio::fs::metadata(path(call, &facts.session)).await.ok().map(|file| file.len());
-    let state = match &found.end {
-        None => RecordingState::Live,
-        Some(_) if bytes.is_none() => RecordingState::Missing,
-        Some(end) if end.facts.reason == EndReason::Crashed => RecordingState::Cut,
-        Some(_) => RecordingState::Finished,
+    let file = tokio::fs::metadata(path(call, &facts.session)).await;
+    let state = match (&found.end, &file) {
+        (None, _) => RecordingState::Live,
+        (Some(_), Err(error)) if error.kind() == ErrorKind::NotFound => RecordingState::Missing,
+        (Some(_), Err(error)) => {
+            tracing::error!(%error, session = %facts.session, "a recording cannot be read");
+            RecordingState::Unreadable
+        }
+        (Some(end), Ok(_)) if end.facts.reason == EndReason::Crashed => RecordingState::Cut,
+        (Some(_), Ok(_)) => RecordingState::Finished,
     };
+    let bytes = file.ok().map(|file| file.len());
     RecordingView {
         session: facts.session.clone(),
         person_name: sessions::person_name(call, found),
@@ -168,6 +179,11 @@ async fn view(call: &Call, found: &FoundSession) -> RecordingView {
         reason: found.end.as_ref().map(|end| end.facts.reason),
         state,
     }
+}
+
+/// The file may well be there: that is for whoever runs the bastion to see to, and no loss so far.
+fn unreadable(error: &std::io::Error) -> ApiError {
+    ApiError::failed(format!("a recording cannot be read: {error}"))
 }
 
 /// Ids are the only names that reach file names.

@@ -8,22 +8,20 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Call, Reply};
-use super::closed::{self, Closed};
+use super::call::{self, Call, Reply};
+use super::closed::{self, Closed, Over};
 use super::error::ApiError;
 use super::find::{self, FoundRequest};
 use super::gone;
 use super::people::Reason;
-use crate::access::{Command, Request, RequestEnd, RequestRule, State};
+use crate::access::{Command, Request, RequestEnd, State};
 use crate::ledger::entry::{Approval, Fact, RequestFacts};
 use crate::model::{
-    Action, Capability, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, RequestId, Role,
-    Target, TargetName, Timestamp,
+    Action, Capability, GrantId, Identity, Login, PersonId, PersonName, PrincipalKind, Proof, RequestId,
+    Role, Target, TargetName, Timestamp,
 };
-use crate::policy::{ApprovalRule, Principal, Resource};
-
-/// Requests judged between two breaths of a long list, so that it holds up nobody else.
-const BREATH: usize = 8;
+use crate::policy::{Principal, Resource};
+use crate::session::demanded;
 
 /// A request, as shown.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -39,7 +37,7 @@ pub(super) struct RequestView {
     state: RequestState,
     person_name: Option<PersonName>,
     /// Who could approve it now.
-    can_approve: Vec<PersonName>,
+    can_approve: BTreeSet<PersonName>,
     /// The grant it became.
     grant: Option<GrantId>,
     /// Who ended it without one, and why.
@@ -114,15 +112,18 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
     }
     let mut seen = Vec::new();
     for (index, found) in all.into_iter().enumerate() {
-        if index % BREATH == 0 {
-            tokio::task::yield_now().await;
-        }
+        call::breathe(index).await;
         if with_resource(&call, &found.request, |resource| call.may(&Action::RequestRead, resource)) {
             seen.push(found);
         }
     }
     let closed = closed::all(&call, seen.iter().map(end_by_somebody).collect()).await?;
-    Reply::page(seen.iter().zip(closed).map(|(found, closed)| view(&call, found, closed)).collect(), next)
+    let mut views = Vec::new();
+    for (index, (found, closed)) in seen.iter().zip(closed).enumerate() {
+        call::breathe(index).await;
+        views.push(view(&call, found, closed));
+    }
+    Reply::page(views, next)
 }
 
 pub(super) async fn show(call: Call) -> Result<Reply, ApiError> {
@@ -185,10 +186,8 @@ pub(super) async fn approve(call: Call) -> Result<Reply, ApiError> {
 pub(super) async fn deny(call: Call) -> Result<Reply, ApiError> {
     let found = match &call.who {
         // Refusing needs no signature, so the machine's operator may.
-        super::call::Who::Operator => find::request(&call, call.param("request"), |_| true).await?,
-        super::call::Who::Nobody | super::call::Who::Person(_) => {
-            seen(&call, &Action::RequestApprove).await?
-        }
+        call::Who::Operator => find::request(&call, call.param("request"), |_| true).await?,
+        call::Who::Nobody | call::Who::Person(_) => seen(&call, &Action::RequestApprove).await?,
     };
     let given: Reason = call.body()?;
     call.submit(Command::Deny { request: found.request.facts.request, reason: given.reason }).await?;
@@ -196,7 +195,7 @@ pub(super) async fn deny(call: Call) -> Result<Reply, ApiError> {
 }
 
 pub(super) async fn withdraw(call: Call) -> Result<Reply, ApiError> {
-    let as_manager = matches!(call.who, super::call::Who::Operator);
+    let as_manager = matches!(call.who, call::Who::Operator);
     let found = seen(&call, &Action::RequestWithdraw).await?;
     call.submit(Command::Withdraw { request: found.request.facts.request, as_manager }).await?;
     Ok(Reply::empty())
@@ -220,23 +219,29 @@ async fn reply(call: &Call, request: &RequestId) -> Result<Reply, ApiError> {
 }
 
 async fn shown(call: &Call, found: &FoundRequest) -> Result<Reply, ApiError> {
-    let closed = closed::all(call, vec![end_by_somebody(found)]).await?.pop().flatten();
+    let closed = closed::one(call, end_by_somebody(found)).await?;
     Reply::json(&view(call, found, closed))
 }
 
 /// What to look for in the ledger, for a request that somebody ended.
-fn end_by_somebody(found: &FoundRequest) -> Option<(String, Timestamp)> {
+fn end_by_somebody(found: &FoundRequest) -> Option<Over> {
     match found.end? {
         (RequestEnd::Granted | RequestEnd::Lapsed, _) => None,
         (RequestEnd::Denied | RequestEnd::Revoked | RequestEnd::Withdrawn, at) => {
-            Some((found.request.facts.request.to_string(), at))
+            let facts = &found.request.facts;
+            Some(Over {
+                id: facts.request.to_string(),
+                at,
+                person: facts.person.clone(),
+                target: facts.target.clone(),
+            })
         }
     }
 }
 
 fn view(call: &Call, found: &FoundRequest, closed: Option<Closed>) -> RequestView {
     let request = &found.request;
-    let can_approve = if found.end.is_none() { approvers(call, request) } else { Vec::new() };
+    let can_approve = if found.end.is_none() { approvers(call, request) } else { BTreeSet::new() };
     call.look(|state| RequestView {
         request: request.facts.clone(),
         hash: request.hash.clone(),
@@ -263,8 +268,9 @@ fn view(call: &Call, found: &FoundRequest, closed: Option<Closed>) -> RequestVie
     })
 }
 
-/// Who could approve a request now: those policy allows, who hold a role that counts and did not approve yet.
-fn approvers(call: &Call, request: &Request) -> Vec<PersonName> {
+/// Who could approve a request now: those policy allows, however they sign in, who hold a role that counts and a key to
+/// sign with, and did not approve yet.
+fn approvers(call: &Call, request: &Request) -> BTreeSet<PersonName> {
     let people: Vec<Principal> = call.look(|state| {
         let may = state.people().filter(|person| {
             person.facts.kind == PrincipalKind::Person
@@ -272,16 +278,14 @@ fn approvers(call: &Call, request: &Request) -> Vec<PersonName> {
                 && !person.facts.roles.is_disjoint(&request.approver_roles)
                 && request.approvals.iter().all(|approval| approval.approver != person.facts.person)
         });
-        may.map(|person| Principal {
-            person: person.facts.person.clone(),
-            name: person.facts.name.clone(),
-            kind: person.facts.kind,
-            owner: None,
-            roles: person.facts.roles.clone(),
-            proof: crate::model::Proof::SshKey,
-            enabled: true,
-        })
-        .collect()
+        let proofs = may.map(|person| (person, call::proofs(person)));
+        let can_sign =
+            proofs.filter(|(_, proofs)| proofs.iter().any(|proof| *proof != Proof::SshCertificate));
+        can_sign
+            .flat_map(|(person, proofs)| {
+                proofs.into_iter().map(|proof| call::principal_with(state, person, proof)).collect::<Vec<_>>()
+            })
+            .collect()
     });
     with_resource(call, request, |resource| {
         let answers =
@@ -307,17 +311,6 @@ fn with_resource<R>(call: &Call, request: &Request, then: impl FnOnce(Resource<'
         login: &facts.login,
         target: &target,
     })
-}
-
-fn demanded(rule: &ApprovalRule) -> RequestRule {
-    RequestRule {
-        approvals_needed: rule.approvals,
-        approver_roles: rule.roles.clone(),
-        clock: rule.clock,
-        longest_s: rule.longest.as_secs(),
-        lapses_after_s: rule.lapses.as_secs(),
-        use_within_s: rule.use_within.as_secs(),
-    }
 }
 
 fn name_of(state: &State, person: &PersonId) -> Option<PersonName> {

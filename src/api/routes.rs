@@ -34,6 +34,59 @@ pub(super) struct Route {
 /// What every path begins with.
 pub(super) const PREFIX: &str = "/api/v1";
 
+/// Whether a call that succeeds leaves an entry in the ledger. What is no route leaves none.
+#[must_use]
+pub fn leaves_entry(method: &Method, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let fits = |route: &&Route| route.method == *method && is_at(route.path, path);
+    ROUTES.iter().find(fits).is_some_and(|route| route.leaves_entry)
+}
+
+/// Whether a path has the parts of a route's, `{…}` standing for any one.
+fn is_at(route: &str, path: &str) -> bool {
+    let (mut wanted, mut given) = (route.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(given)) if wanted == given || wanted.starts_with('{') => {}
+            (_, _) => return false,
+        }
+    }
+}
+
+/// A value that a route takes in its query: the name, what it means, and its schema's type.
+pub(super) type InQuery = (&'static str, &'static str, &'static str);
+
+/// What the query of a route may hold; anything else in it is refused.
+pub(super) fn in_query(route: &Route) -> Vec<InQuery> {
+    let list = [
+        ("person", "Only what is of this person: a name, an id, or the beginning of one", "string"),
+        ("target", "Only what is on this target", "string"),
+        ("before", "The next page: a time, or what the page before gave as next", "string"),
+    ];
+    let and_over = |now| [list.as_slice(), &[("state", now, "string")]].concat();
+    match (route.method.as_str(), route.path) {
+        ("GET", "/requests") => and_over("open, which is the default, or all"),
+        ("GET", "/grants" | "/sessions") => and_over("live, which is the default, or all"),
+        ("GET", "/recordings") => list.to_vec(),
+        ("GET", "/recordings/{session}/content") => {
+            vec![("how", "What the ledger says it is fetched for: play, export, search or verify", "string")]
+        }
+        ("GET", "/ledger/entries") => vec![
+            ("from", "The index of the first entry", "integer"),
+            ("limit", "The most entries wanted", "integer"),
+        ],
+        ("GET", "/ledger/proof/{seq}") => {
+            vec![("size", "The size the proof must lead to: that of the signed checkpoint", "integer")]
+        }
+        ("GET", "/ledger/consistency") => vec![
+            ("from", "The older size", "integer"),
+            ("to", "The newer size: that of the signed checkpoint", "integer"),
+        ],
+        (_, _) => Vec::new(),
+    }
+}
+
 /// Who may call a route.
 pub(super) enum Guard {
     /// Anybody; used to sign in.
@@ -121,28 +174,28 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/targets/{target}/trust", MANAGE_TARGET, Entry, "Pin host keys or a host CA", Some(shape!(targets::Trust)), Gives::Json(shape!(Target)), targets::trust),
     route!(GET "/targets/{target}/host-keys", MANAGE_TARGET, Nothing, "The host keys its server shows now", None, Gives::Json(shape!(targets::HostKeys)), targets::host_keys),
     route!(POST "/host-keys", Guard::Bastion(Action::TargetManage), Nothing, "The host keys a server shows that is not registered", Some(shape!(targets::Place)), Gives::Json(shape!(targets::HostKeys)), targets::host_keys_at),
-    route!(POST "/targets/{target}/test", MANAGE_TARGET, Nothing, "Log in the way a session would", Some(shape!(targets::AsLogin)), Gives::Json(shape!(targets::Tested)), targets::test),
+    route!(POST "/targets/{target}/test", MANAGE_TARGET, Entry, "Log in the way a session would", Some(shape!(targets::AsLogin)), Gives::Json(shape!(targets::Tested)), targets::test),
     route!(DELETE "/targets/{target}", MANAGE_TARGET, Entry, "Remove, and end everything on it", A_REASON, WHAT_ENDED, targets::remove),
 
     // Asking and answering.
-    route!(GET "/requests", SEE_REQUEST, Nothing, "Requests one may see; state=open or all", None, Gives::Json(shape!(Items<requests::RequestView>)), requests::list),
+    route!(GET "/requests", SEE_REQUEST, Nothing, "Requests one may see", None, Gives::Json(shape!(Items<requests::RequestView>)), requests::list),
     route!(POST "/requests", Guard::Object(&[Action::RequestMake]), Entry, "Ask for access", Some(shape!(requests::Wish)), A_REQUEST, requests::make),
     route!(GET "/requests/{request}", SEE_REQUEST, Nothing, "One request", None, A_REQUEST, requests::show),
     route!(POST "/requests/{request}/approve", Guard::Object(&[Action::RequestApprove]), Entry, "Approve with a signature", Some(shape!(requests::NewApproval)), A_REQUEST, requests::approve),
     route!(POST "/requests/{request}/deny", Guard::Object(&[Action::RequestApprove]), Entry, "Deny; it is over", A_REASON, NOTHING, requests::deny),
     route!(POST "/requests/{request}/withdraw", Guard::Object(&[Action::RequestWithdraw]), Entry, "Take one's own request back", None, NOTHING, requests::withdraw),
-    route!(GET "/grants", SEE_REQUEST, Nothing, "Grants one may see; state=live or all", None, Gives::Json(shape!(Items<grants::GrantView>)), grants::list),
+    route!(GET "/grants", SEE_REQUEST, Nothing, "Grants one may see", None, Gives::Json(shape!(Items<grants::GrantView>)), grants::list),
     route!(POST "/grants/{grant}/revoke", Guard::Object(&[Action::GrantRevoke]), Entry, "Revoke, and end its sessions", A_REASON, WHAT_ENDED, grants::revoke),
     route!(POST "/revocations", Guard::Object(&[Action::GrantRevoke]), Entry, "Revoke everything of a person, on a target, or at all", Some(shape!(grants::Revocation)), WHAT_ENDED, grants::revoke_scope),
 
     // Sessions and recordings.
-    route!(GET "/sessions", SEE_SESSION, Nothing, "Sessions one may see; state=live or all, person, target", None, Gives::Json(shape!(Items<sessions::SessionView>)), sessions::list),
+    route!(GET "/sessions", SEE_SESSION, Nothing, "Sessions one may see", None, Gives::Json(shape!(Items<sessions::SessionView>)), sessions::list),
     route!(GET "/sessions/{session}", SEE_SESSION, Nothing, "One session", None, Gives::Json(shape!(sessions::SessionView)), sessions::show),
     route!(GET "/sessions/{session}/receipt", SEE_SESSION, Nothing, "The signed receipt of an ended session", None, Gives::Json(shape!(sessions::Receipt)), sessions::receipt),
     route!(POST "/sessions/{session}/terminate", Guard::Object(&[Action::SessionTerminate]), Entry, "End it now", A_REASON, WHAT_ENDED, sessions::terminate),
     route!(GET "/sessions/{session}/watch", Guard::Object(&[Action::RecordingWatch]), Entry, "Its events as they happen", None, Gives::Lines(shape!(crate::recording::event::Event)), sessions::watch),
     route!(GET "/recordings", READ_RECORDING, Nothing, "Recordings one may read", None, Gives::Json(shape!(Items<recordings::RecordingView>)), recordings::list),
-    route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file; how=play, export, search or verify", None, Gives::Bytes("application/octet-stream"), recordings::content),
+    route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content),
     route!(GET "/recordings/{session}/ledger", READ_RECORDING, Nothing, "What the ledger says it must be", None, Gives::Json(shape!(recordings::Pinned)), recordings::pinned),
     route!(GET "/reviewers", Guard::Bastion(Action::PersonRead), Nothing, "Who can read new recordings", None, REVIEWERS, reviewers::list),
     route!(PUT "/reviewers", Guard::Bastion(Action::BastionManage), Entry, "Replace who can read new recordings", Some(shape!(reviewers::Reviewers)), REVIEWERS, reviewers::replace),
@@ -153,9 +206,28 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/policies/explain", Guard::Bastion(Action::PolicyRead), Nothing, "What policy would say, and why", Some(shape!(policies::Asked)), Gives::Json(shape!(policies::Explained)), policies::explain),
 
     // The ledger.
-    route!(GET "/ledger/entries", READ_LEDGER, Nothing, "Entries; from, limit", None, Gives::Json(shape!(Items<Entry>)), ledger::entries),
+    route!(GET "/ledger/entries", READ_LEDGER, Nothing, "Entries", None, Gives::Json(shape!(Items<Entry>)), ledger::entries),
     route!(GET "/ledger/checkpoint", READ_LEDGER, Nothing, "The signed checkpoint", None, Gives::Text("text/plain"), ledger::checkpoint),
     route!(GET "/ledger/cosigned", READ_LEDGER, Nothing, "The newest checkpoint that a witness signed", None, Gives::Text("text/plain"), ledger::cosigned),
-    route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger; size", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof),
-    route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed; from, to", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency),
+    route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof),
+    route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_an_entry_is_known_by_method_and_path() {
+        for (method, path, leaves) in [
+            (Method::GET, "/people", false),
+            (Method::POST, "/people", true),
+            (Method::GET, "/recordings/ses_x/content?how=verify", true),
+            (Method::GET, "/recordings/ses_x/ledger", false),
+            (Method::POST, "/policies/explain", false),
+            (Method::GET, "/people/dave", false),
+        ] {
+            assert_eq!(leaves_entry(&method, path), leaves, "{method} {path}");
+        }
+    }
+}

@@ -19,7 +19,9 @@ use super::call::{Call, Reply, Who};
 use super::error::ApiError;
 use super::gate::{Context, Gate};
 use super::openapi;
-use super::routes::{Guard, PREFIX, ROUTES, Route};
+use super::routes::{Guard, PREFIX, ROUTES, Route, in_query};
+use crate::model::Secret;
+use crate::playback::escape_text;
 use crate::policy::Resource;
 
 /// Largest body read, in bytes.
@@ -75,7 +77,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let peer = head.extensions.get::<Peer>().copied();
     let token = bearer(&head.headers)?;
-    let who = who(&gate, peer, token.as_deref(), &route.guard)?;
+    let who = who(&gate, peer, token.as_ref().map(|token| token.expose().as_str()), &route.guard)?;
     let mut call = Call {
         gate,
         who,
@@ -89,6 +91,10 @@ async fn answer(
         Guard::Open => {}
         Guard::SignedIn | Guard::Object(_) => call.actor().map(|_| ())?,
         Guard::Bastion(action) => call.ask(action, Resource::Bastion)?,
+    }
+    let known = in_query(route);
+    if let Some(name) = call.query.keys().find(|name| known.iter().all(|(known, ..)| known != name)) {
+        return Err(ApiError::bad_input(format!("{} is not in this route's query", escape_text(name))));
     }
     // Only now: a stranger's megabyte is not read.
     let largest = if matches!(route.guard, Guard::Open) { LARGEST_OPEN_BODY } else { LARGEST_BODY };
@@ -110,14 +116,14 @@ fn who(gate: &Gate, peer: Option<Peer>, token: Option<&str>, guard: &Guard) -> R
 }
 
 /// The bearer token, if one is given; anything else in that header is a mistake worth naming.
-fn bearer(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+fn bearer(headers: &HeaderMap) -> Result<Option<Secret<String>>, ApiError> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = given.next() else { return Ok(None) };
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     let token =
         token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     match (token, given.next()) {
-        (Some(token), None) => Ok(Some(token.to_owned())),
+        (Some(token), None) => Ok(Some(Secret::new(token.to_owned()))),
         (None, _) | (Some(_), Some(_)) => Err(ApiError::signed_out()),
     }
 }

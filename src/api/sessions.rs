@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
-use super::call::{Call, Reply};
+use super::call::{self, Call, Reply};
 use super::ended;
 use super::error::ApiError;
 use super::find::{self, FoundSession};
@@ -24,9 +24,6 @@ use crate::recording::Watch;
 
 /// How often a watcher's right is asked again while nothing happens.
 const RECHECK: Duration = Duration::from_secs(1);
-
-/// Sessions judged between two breaths of a long list, so that it holds up nobody else.
-const BREATH: usize = 32;
 
 /// A session, as shown.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -56,9 +53,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
         if may(&call, &found, &Action::SessionRead) {
             views.push(view(&call, found));
         }
-        if index % BREATH == 0 {
-            tokio::task::yield_now().await;
-        }
+        call::breathe(index).await;
     }
     Reply::page(views, next)
 }
@@ -124,7 +119,7 @@ impl Watching {
 
     fn is_still_theirs(&self) -> bool {
         let signed_in = self.call.token.as_ref().is_none_or(|token| {
-            self.call.gate.parts.authenticator.by_token(token, &self.call.gate.tokens).is_ok()
+            self.call.gate.parts.authenticator.by_token(token.expose(), &self.call.gate.tokens).is_ok()
         });
         signed_in && may(&self.call, &self.found, &Action::RecordingWatch)
     }

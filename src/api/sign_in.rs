@@ -92,7 +92,7 @@ pub(super) async fn sign_in(call: Call) -> Result<Reply, ApiError> {
 
 pub(super) async fn sign_out(call: Call) -> Result<Reply, ApiError> {
     if let Some(token) = &call.token {
-        call.gate.tokens.take_back(token);
+        call.gate.tokens.take_back(token.expose());
     }
     Ok(Reply::empty())
 }

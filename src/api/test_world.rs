@@ -132,7 +132,6 @@ impl World {
             store: store.clone(),
             live: Arc::<Sessions>::clone(&sessions),
             recordings: recordings.clone(),
-            policies: Some(policies),
             clock,
             node: NodeFacts { fingerprint: SERVER.to_owned(), ..NodeFacts::default() },
         });

@@ -3,15 +3,18 @@
 //! The bastion they run against is `test_world.rs`; how each route is called is `test_rows.rs`.
 
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::error::ApiError;
 use super::openapi;
 use super::routes::{Guard, PREFIX, ROUTES};
 use super::test_rows::{Stranger, row};
 use super::test_world::{From, World};
-use crate::access::Command;
+use crate::access::{Command, NewIdentity};
 use crate::ledger::entry::Actor;
+use crate::model::Identity;
 
 #[tokio::test]
 async fn every_route_refuses_nobody_and_strangers_serves_the_right_person_and_is_in_the_ledger() {
@@ -68,6 +71,90 @@ async fn the_machines_operator_may_do_everything_but_ask_and_approve() {
         let expected = if needs_person { StatusCode::FORBIDDEN } else { StatusCode::OK };
         assert_eq!(response.status(), expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_list_too_long_for_the_ledger_is_the_callers_fault_and_an_unreadable_recording_is_not_missing() {
+    let world = World::new().await;
+    let recipients = (0..64).map(|n| format!("{n:0>2000}")).collect();
+    let set = Command::SetReviewers { recipients };
+    let error = ApiError::from(world.store.submit(Actor::Operator, set).await.unwrap_err());
+    assert!(format!("{error:?}").contains("shorten the list"), "{error:?}");
+    assert_eq!(error.into_response().status(), StatusCode::BAD_REQUEST);
+
+    // A link to itself is there and cannot be opened.
+    let file = world.directory.path().join(format!("recordings/{}.pstn", world.over));
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&file, &file).unwrap();
+    let path = format!("/recordings/{}/content", world.over);
+    let (status, answer) = world.call(From::Operator, "GET", &path, "").await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("failed")));
+    let state = async || {
+        let (_, listed) = world.call(From::Operator, "GET", "/recordings", "").await;
+        let all = listed["items"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["session"] == world.over.as_str()).unwrap()["state"].clone()
+    };
+    assert_eq!(state().await, "unreadable");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(state().await, "missing");
+    assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
+}
+
+/// A rule may look at how somebody signed in, so what is said of them looks at how they could.
+#[tokio::test]
+async fn who_can_approve_and_why_is_said_of_the_ways_people_have_to_prove_who_they_are() {
+    use russh::keys::PublicKey;
+    use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
+    let world = World::new().await;
+    let rule = "@id(\"touch\") @reason(\"use a security key\")\nforbid (principal, action == Action::\"request:approve\", resource) \
+                when { context.proof == \"ssh_key\" };";
+    std::fs::write(world.directory.path().join("policies/touch.cedar"), rule).unwrap();
+    std::fs::write(world.directory.path().join("policies/decisions.toml"), "").unwrap();
+    let (status, answer) = world.call(From::Operator, "POST", "/policies/reload", "").await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let path = format!("/requests/{}", world.request);
+    let can_approve = async || world.call(From::Operator, "GET", &path, "").await.1["can_approve"].clone();
+    let ask = json!({ "person": "alice", "action": "request:approve", "target": "web-1", "login": "deploy" });
+    let explain = async || world.call(From::Operator, "POST", "/policies/explain", &ask.to_string()).await.1;
+    let link = async |identity, public_key| {
+        let identity = NewIdentity { identity, public_key };
+        let command = Command::LinkIdentity { person: world.person("alice"), identity };
+        world.store.submit(Actor::Operator, command).await.unwrap();
+    };
+    assert_eq!(can_approve().await, json!([]));
+    assert_eq!((&explain().await["allowed"], &explain().await["proof"]), (&json!(false), &json!("ssh_key")));
+
+    link(Identity { issuer: "ssh-ca:corp".to_owned(), subject: "alice@corp".to_owned() }, None).await;
+    assert_eq!(explain().await["otherwise"], json!(["ssh_certificate"]));
+
+    let key = SkEd25519::new(Ed25519PublicKey([7; 32]), "ssh:");
+    let key = PublicKey::from(KeyData::SkEd25519(key));
+    let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
+    link(Identity::ssh_key(&fingerprint), Some(key.to_openssh().unwrap())).await;
+    assert_eq!(can_approve().await, json!(["alice"]), "named once, however many ways there are");
+    let explained = explain().await;
+    assert_eq!(explained["otherwise"], json!(["ssh_certificate", "ssh_security_key"]), "{explained}");
+}
+
+#[tokio::test]
+async fn policies_are_shown_as_they_are_in_force_and_a_rule_that_goes_is_named() {
+    let world = World::new().await;
+    let ada = world.sign_in("ada").await;
+    let file = world.directory.path().join("policies/more.cedar");
+    let rule = "@id(\"no-x\") @reason(\"no\") forbid (principal, action, resource) when { principal.name == \"x\" };";
+    let shown =
+        async || world.call(From::Operator, "GET", "/policies", "").await.1.to_string().contains("no-x");
+    let reload = async || world.call(From::Token(&ada), "POST", "/policies/reload", "").await.1;
+    std::fs::write(&file, rule).unwrap();
+    assert!(!shown().await, "a file alone is not in force");
+    assert_eq!(reload().await["rules"], json!({ "added": ["no-x"] }));
+    std::fs::remove_file(&file).unwrap();
+    assert!(shown().await, "nor out of force when it is gone");
+    assert_eq!(reload().await["rules"], json!({ "removed": ["no-x"] }));
+    assert!(!shown().await);
+    let (_, entries) = world.call(From::Operator, "GET", "/ledger/entries", "").await;
+    let last = entries["items"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["fact"]["rules"], json!({ "removed": ["no-x"] }), "{last}");
 }
 
 #[tokio::test]
@@ -262,6 +349,10 @@ fn the_document_has_every_route_and_every_reference_leads_somewhere() {
         assert_eq!(operation["summary"], route.summary, "{}", route.path);
         assert_eq!(operation["requestBody"].is_object(), route.takes.is_some(), "{}", route.path);
     }
+    let listed = &document["paths"][format!("{PREFIX}/sessions")]["get"]["parameters"];
+    let names: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["person", "target", "before", "state"]);
     let text = document.to_string();
     let mut references = 0;
     for reference in text.split("\"$ref\":\"#").skip(1) {
@@ -274,4 +365,19 @@ fn the_document_has_every_route_and_every_reference_leads_somewhere() {
         text.split("\"operationId\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
     assert_eq!((unique.len(), ids.len()), (ROUTES.len(), ROUTES.len()));
+}
+
+/// A list that was to be of one person's would else be of everybody's.
+#[tokio::test]
+async fn what_is_not_in_a_routes_query_is_refused() {
+    let world = World::new().await;
+    for (path, good) in [
+        ("/sessions?state=all&person=erin&target=web-1", true),
+        ("/ledger/entries?from=1&limit=2", true),
+        ("/sessions?persn=erin", false),
+        ("/people?state=all", false),
+    ] {
+        let (status, answer) = world.call(From::Operator, "GET", path, "").await;
+        assert_eq!(status, if good { StatusCode::OK } else { StatusCode::BAD_REQUEST }, "{path} {answer}");
+    }
 }

@@ -28,6 +28,6 @@ pub use challenge::Challenges;
 pub use directory::{Directory, Known};
 pub use evidence::{Authenticated, Certified, Rejected};
 pub use ssh_certificate::{Authorities, AuthorityFault, CertificateFault, UserCa};
-pub use ssh_key::{KeyFault, parse_public_key};
+pub use ssh_key::{KeyFault, parse_public_key, proof_with};
 pub use sshsig::{SignatureFault, Signed, signer_of, verify as verify_sshsig};
 pub use tokens::{Issued, TokenFault, Tokens};

@@ -69,7 +69,7 @@ impl UserCa {
 }
 
 /// What the issuer of an identity proved by certificate begins with; the CA's name follows.
-const ISSUER: &str = "ssh-ca:";
+pub(super) const ISSUER: &str = "ssh-ca:";
 
 /// The user CAs in force, and the serial numbers seen.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
+use super::ssh_certificate::ISSUER;
 use crate::model::{Identity, Proof};
 
 /// Longest public key or certificate line read, in bytes.
@@ -70,6 +71,15 @@ pub(super) fn identity_of(key: &KeyData) -> Identity {
 /// How strongly a plain key proves.
 pub(super) fn proof_of(key: &KeyData) -> Proof {
     if is_security_key(key) { Proof::SshSecurityKey } else { Proof::SshKey }
+}
+
+/// How somebody proves an identity that is linked to them, and with which key where it is one; none when there is no way.
+#[must_use]
+pub fn proof_with(identity: &Identity, public_key: Option<&str>) -> Option<Proof> {
+    if identity.issuer == Identity::SSH_KEY {
+        return parse_public_key(public_key?).ok().map(|key| proof_of(key.key_data()));
+    }
+    identity.issuer.starts_with(ISSUER).then_some(Proof::SshCertificate)
 }
 
 /// Whether a key lives in a security key (`sk-…`).

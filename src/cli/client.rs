@@ -1,5 +1,6 @@
 //! The CLI's side of the API, over one of three ways: HTTPS as a signed-in person; the control socket of a bastion on
-//! this machine; or, when nobody serves there, the same router in this process.
+//! this machine; or, when nobody serves there, the same router in this process, over a directory that stays as it is
+//! until something in it is to be changed.
 //!
 //! Commands see no difference. What the bastion refuses is an error with its own words and hint (exit code 1); what
 //! could not be reached is another (exit code 3).
@@ -17,11 +18,14 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tower::ServiceExt as _;
 
 use super::exit::CliError;
+use super::login;
 use super::pin;
-use super::profile::Profile;
+use super::profile::{Profile, Token};
+use crate::api::leaves_entry;
 use crate::serve;
 
 /// What every path begins with.
@@ -50,12 +54,25 @@ pub(crate) struct Place {
 /// A way to the bastion.
 pub(crate) struct Client {
     wire: Wire,
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 enum Wire {
     Http { client: reqwest::Client, base: String },
-    InProcess(Router),
+    InProcess(Stopped),
+}
+
+/// A bastion's directory that nobody serves: opened to be read as long as nothing is to be changed, and then for good
+/// so that it can be.
+struct Stopped {
+    directory: PathBuf,
+    opened: Mutex<Opened>,
+}
+
+enum Opened {
+    Not,
+    Read(Router),
+    Change(Router),
 }
 
 type Stream = BoxStream<'static, Result<Bytes, CliError>>;
@@ -71,7 +88,8 @@ impl Client {
                 "run 'postern login https://BASTION:8443', or on the bastion's own machine give --dir DIRECTORY",
             )
         })?;
-        if place.server.as_ref().is_some_and(|server| *server != profile.server) {
+        let given = place.server.as_deref().map(login::address).transpose()?;
+        if given.is_some_and(|server| server != profile.server) {
             return Err(CliError::usage(format!("you are logged in to {}, not there", profile.server))
                 .hint("log in there first; --config keeps several logins apart"));
         }
@@ -103,12 +121,23 @@ impl Client {
                 Ok(Self { wire: Wire::Http { client, base: "http://postern".to_owned() }, token: None })
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                let router = Box::pin(serve::open_offline(directory)).await.map_err(CliError::failed)?;
-                Ok(Self { wire: Wire::InProcess(router), token: None })
+                let opened = Opened::Read(serve::look_offline(directory).map_err(CliError::failed)?);
+                Ok(Self::stopped(directory, opened))
             }
             Err(error) => Err(CliError::unreachable(format!("cannot use {}: {error}", socket.display()))
                 .hint("the control socket is for the user who runs the bastion")),
         }
+    }
+
+    /// The bastion just made in a directory, whose ledger this begins.
+    pub(crate) async fn begin(directory: &Path) -> Result<Self, CliError> {
+        let router = Box::pin(serve::open_offline(directory)).await.map_err(CliError::failed)?;
+        Ok(Self::stopped(directory, Opened::Change(router)))
+    }
+
+    fn stopped(directory: &Path, opened: Opened) -> Self {
+        let stopped = Stopped { directory: directory.to_owned(), opened: Mutex::new(opened) };
+        Self { wire: Wire::InProcess(stopped), token: None }
     }
 
     /// Reads something.
@@ -179,7 +208,7 @@ impl Client {
             Wire::Http { client, base } => {
                 let mut request = client.request(method, format!("{base}{PREFIX}{path}"));
                 if let Some(token) = &self.token {
-                    request = request.bearer_auth(token);
+                    request = request.bearer_auth(token.expose());
                 }
                 if let Some(body) = body {
                     request = request.json(body);
@@ -190,7 +219,8 @@ impl Client {
                 let broken = |error| CliError::unreachable(format!("the answer broke off: {error}"));
                 (answer.status(), answer.bytes_stream().map(move |p| p.map_err(broken)).boxed())
             }
-            Wire::InProcess(router) => {
+            Wire::InProcess(stopped) => {
+                let router = stopped.router(&method, path).await?;
                 let text = body.map(Value::to_string).unwrap_or_default();
                 let request = Request::builder()
                     .method(method)
@@ -198,13 +228,30 @@ impl Client {
                     .header(header::CONTENT_TYPE, "application/json")
                     .body(Body::from(text))
                     .map_err(CliError::usage)?;
-                let answer = router.clone().oneshot(request).await.map_err(CliError::failed)?;
+                let answer = router.oneshot(request).await.map_err(CliError::failed)?;
                 let stream = answer.into_parts();
                 let body = stream.1.into_data_stream().map(|p| p.map_err(CliError::failed)).boxed();
                 (stream.0.status, body)
             }
         };
         if status.is_success() { Ok(stream) } else { Err(refusal(status, &gather(stream).await?)) }
+    }
+}
+
+impl Stopped {
+    /// The API for a call, in a directory opened for what the call does.
+    async fn router(&self, method: &Method, path: &str) -> Result<Router, CliError> {
+        let mut opened = self.opened.lock().await;
+        match &*opened {
+            Opened::Change(router) => return Ok(router.clone()),
+            Opened::Read(router) if !leaves_entry(method, path) => return Ok(router.clone()),
+            Opened::Read(_) | Opened::Not => {}
+        }
+        // Whoever reads keeps those out who change something, also this process.
+        *opened = Opened::Not;
+        let router = Box::pin(serve::open_offline(&self.directory)).await.map_err(CliError::failed)?;
+        *opened = Opened::Change(router.clone());
+        Ok(router)
     }
 }
 

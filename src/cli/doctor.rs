@@ -16,8 +16,9 @@ use super::client::Client;
 use super::exit::Outcome;
 use super::{out, status, words};
 use crate::config::Config;
+use crate::credential::keystore::node_key;
 use crate::credential::{Keystore, SealingKey};
-use crate::model::Clock;
+use crate::model::{Clock, Signer as _};
 
 /// Below this, sessions are about to be refused.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -124,7 +125,21 @@ fn look_at_keys(directory: &Path, report: &mut Report) {
     }
     match Keystore::open(directory, &sealing) {
         Ok(keys) => {
-            report.add(Level::Ok, "keys", format!("open; API certificate {}", keys.api_tls().fingerprint()))
+            match node_key(directory) {
+                Ok(public) if public == keys.signer().public_key() => {
+                    report.add(
+                        Level::Ok,
+                        "keys",
+                        format!("open; API certificate {}", keys.api_tls().fingerprint()),
+                    );
+                }
+                Ok(_) => report.add(
+                    Level::Fail,
+                    "keys",
+                    "keys/node.pub is not the public half of the node's key: somebody changed it; restore it from your backup",
+                ),
+                Err(error) => report.add(Level::Fail, "keys", error.to_string()),
+            }
         }
         Err(error) => report.add(Level::Fail, "keys", error.to_string()),
     }
@@ -141,7 +156,7 @@ fn is_beside_the_keys(directory: &Path, path: &Path) -> bool {
 fn look_at_room(what: &'static str, directory: &Path, report: &mut Report) {
     // Before the first start it is not there; what matters then is where it will be.
     let place = directory.ancestors().find(|place| place.exists()).unwrap_or(directory);
-    if let Err(error) = tempfile::tempfile_in(place) {
+    if let Err(error) = rustix::fs::access(place, rustix::fs::Access::WRITE_OK) {
         return report.add(Level::Fail, what, format!("{} cannot be written: {error}", place.display()));
     }
     match rustix::fs::statvfs(place) {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::Invocation;
+use super::evidence::{self, EvidenceArgs};
 use super::exit::{CliError, Outcome, io_error};
 use super::keygen::IdentityArgs;
 use super::out;
@@ -31,11 +32,21 @@ pub(crate) struct ExportArgs {
     #[arg(value_name = "ID|FILE")]
     recording: String,
     /// asciicast (version 2), asciicast-v3, jsonl or raw.
-    #[arg(long, value_name = "FORMAT")]
-    format: Format,
-    /// The file to write, which must not exist. [default: standard output]
+    #[arg(long, value_name = "FORMAT", required_unless_present = "evidence")]
+    format: Option<Format>,
+    /// The file to write, which must not exist; with --evidence, the directory. [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write a directory that proves what happened, without the bastion: the sealed recording, the ledger's entries with
+    /// their proofs, the signed approvals, and how to check them.
+    #[arg(long, requires = "output", conflicts_with_all = ["format", "input", "channel"])]
+    evidence: bool,
+    /// With --evidence: put the opened recording beside the sealed one, which takes an identity.
+    #[arg(long, requires = "evidence")]
+    open: bool,
+    /// With --evidence: a checkpoint somebody kept; the evidence then proves that the ledger continues it.
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    since: Option<PathBuf>,
     /// Include what was typed; with raw, write that instead of what was printed.
     #[arg(long)]
     input: bool,
@@ -48,7 +59,8 @@ pub(crate) struct ExportArgs {
 
 /// Exports a recording.
 pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
-    if args.output.is_none() && args.format == Format::Raw && io::stdout().is_terminal() {
+    let Some(format) = args.format else { return prove(&args, run).await };
+    if args.output.is_none() && format == Format::Raw && io::stdout().is_terminal() {
         return Err(
             CliError::usage("raw bytes could act on this terminal").hint("give --output FILE, or pipe them")
         );
@@ -60,7 +72,7 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
     }
     let held = source.hold("export", run).await?;
     let mut events = Events::open(&held, &identity)?;
-    let (format, channel, input) = (args.format, args.channel, args.input);
+    let (channel, input) = (args.channel, args.input);
     let settings = Settings { format, channel, input, unsanitised: false };
     let exported = match &args.output {
         Some(path) => to_file(path, |to| export(events.by_ref(), settings, to)),
@@ -84,6 +96,18 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
     events.finish(held.name())?;
     say(exported, args.output.as_deref(), run.json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes evidence instead.
+async fn prove(args: &ExportArgs, run: &Invocation) -> Outcome {
+    let Source::Session(session) = Source::parse(&args.recording)? else {
+        return Err(CliError::usage("evidence is of a session: give its id, not a file"));
+    };
+    let directory =
+        args.output.as_deref().ok_or_else(|| CliError::usage("give the directory with --output"))?;
+    let identity = if args.open { Some(args.identity.need(run)?) } else { None };
+    let older = args.since.as_deref();
+    evidence::write(EvidenceArgs { session: &session, directory, identity, older }, run).await
 }
 
 fn say(exported: Exported, output: Option<&Path>, is_json: bool) {

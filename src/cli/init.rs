@@ -97,7 +97,7 @@ async fn fill(
         let target = std::path::absolute(&path).map_err(io_error("find", &path))?;
         std::os::unix::fs::symlink(target, &expected).map_err(io_error("write", &expected))?;
     }
-    let client = Client::local(directory).await?;
+    let client = Client::begin(directory).await?;
     if let (Some(name), Some(key)) = (&args.admin, admin_key) {
         client.post("/people", &json!({ "name": name, "roles": [ADMIN], "public_keys": [key] })).await?;
     }
@@ -260,7 +260,9 @@ mod tests {
         assert!(SealingKey::find(&directory, None).is_ok());
         std::fs::remove_file(place.path().join("the.key")).unwrap();
         SealingKey::random().unwrap().write(&place.path().join("the.key")).unwrap();
-        let error = Client::local(&directory).await.err().unwrap();
+        let client = Client::local(&directory).await.unwrap();
+        assert_eq!(client.items("/people").await.unwrap().len(), 1, "reading needs no sealed key");
+        let error = client.post("/people/dave/enable", &json!({})).await.err().unwrap();
         assert!(error.to_string().contains("another bastion's"), "{error}");
     }
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::args::Invocation;
 use super::client::{Client, shaped};
 use super::exit::{CliError, Outcome};
-use super::profile::Profile;
+use super::profile::{Profile, Token};
 use super::signer::Signer;
 use super::{out, pin, status, words};
 use crate::authn::{SIGN_IN_NAMESPACE, sign_in_message};
@@ -51,7 +51,7 @@ struct Challenge {
 
 #[derive(Deserialize)]
 struct SignedIn {
-    token: String,
+    token: Token,
     until: Timestamp,
     name: String,
     roles: Vec<String>,
@@ -145,7 +145,7 @@ async fn sign_in(
     named: Option<&std::path::Path>,
     preferred: Option<&str>,
 ) -> Result<(SignedIn, Signer), CliError> {
-    let mut refused = None;
+    let (mut refused, mut unsigned) = (None, None);
     for signer in Signer::candidates(named, preferred).await? {
         let challenge: Challenge = shaped(client.post("/sign-in/challenge", &json!({})).await?)?;
         if challenge.server != fingerprint {
@@ -153,7 +153,14 @@ async fn sign_in(
                 .hint("somebody may be in between: ask the bastion's operator"));
         }
         let message = sign_in_message(&challenge.server, &challenge.nonce);
-        let signature = signer.sign(SIGN_IN_NAMESPACE, &message).await?;
+        // An agent may hold a key that it cannot use now; another may do.
+        let signature = match signer.sign(SIGN_IN_NAMESPACE, &message).await {
+            Ok(signature) => signature,
+            Err(error) => {
+                unsigned = Some(error);
+                continue;
+            }
+        };
         let body = json!({
             "key": signer.presented(),
             "nonce": challenge.nonce,
@@ -166,7 +173,7 @@ async fn sign_in(
             Err(error) => return Err(error),
         }
     }
-    Err(refused.unwrap_or_else(|| CliError::failed("no key was tried")))
+    Err(refused.or(unsigned).unwrap_or_else(|| CliError::failed("no key was tried")))
 }
 
 /// Looks at a server's certificate and asks whether it is the right one.
@@ -210,15 +217,16 @@ async fn look(server: &str) -> Result<String, CliError> {
     shown.ok_or_else(|| gone("it showed no certificate".into()))
 }
 
-/// `https://HOST:PORT` from what somebody typed.
-fn address(given: &str) -> Result<String, CliError> {
+/// `https://HOST:PORT` from what somebody typed: one bastion has one such address, whatever the case of its name.
+pub(super) fn address(given: &str) -> Result<String, CliError> {
     let wrong = || CliError::usage(format!("{given:?} is no address: give https://HOST:PORT"));
     let rest = match given.split_once("://") {
-        Some(("https", rest)) => rest,
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => rest,
         Some(_) => return Err(wrong().hint("the API speaks TLS: https://")),
         None => given,
     };
-    let rest = rest.trim_end_matches('/');
+    let rest = rest.trim_end_matches('/').to_ascii_lowercase();
+    let rest = rest.as_str();
     if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ']) {
         return Err(wrong());
     }
@@ -248,6 +256,7 @@ mod tests {
             ("[::1]:9", "https://[::1]:9"),
             ("::1", "https://[::1]:8443"),
             ("[::1]", "https://[::1]:8443"),
+            ("HTTPS://Bastion.Example:8443/", "https://bastion.example:8443"),
         ] {
             assert_eq!(address(given).unwrap(), means, "{given}");
         }

@@ -13,6 +13,7 @@ mod client;
 mod completions;
 pub mod demo;
 mod doctor;
+mod evidence;
 mod exit;
 mod export;
 mod grants;

@@ -15,7 +15,7 @@ use super::client::shaped;
 use super::exit::{CliError, Outcome};
 use super::targets::address;
 use super::{out, words};
-use crate::model::{Capability, Login, TargetName, WindowClock};
+use crate::model::{Capability, Login, PolicyChanges, Proof, TargetName, WindowClock};
 use crate::policy::{Decision, Engine, Outcome as Row, PolicyError};
 
 /// What to do with the rules.
@@ -71,6 +71,10 @@ struct Explained {
     policies: Vec<String>,
     reason: Option<String>,
     #[serde(default)]
+    proof: Option<Proof>,
+    #[serde(default)]
+    otherwise: Vec<Proof>,
+    #[serde(default)]
     rule: Option<Rule>,
 }
 
@@ -95,6 +99,13 @@ struct InForce {
     files: Vec<PolicyFile>,
 }
 
+/// What came into force.
+#[derive(Debug, Deserialize)]
+struct Loaded {
+    hash: String,
+    rules: PolicyChanges,
+}
+
 /// One file of it.
 #[derive(Debug, Deserialize)]
 struct PolicyFile {
@@ -115,7 +126,7 @@ pub(crate) async fn run(command: PolicyCommand, run: &Invocation) -> Outcome {
 
 fn check(args: &DirectoryArgs, run: &Invocation) -> Outcome {
     let engine = load(args)?;
-    let rows = engine.test().map_or(0, |rows| rows.len());
+    let rows = tested(args)?.map_or(0, |rows| rows.len());
     if run.json {
         out::json(&json!({ "ok": true, "hash": engine.hash(), "decisions": rows }));
     } else {
@@ -126,23 +137,34 @@ fn check(args: &DirectoryArgs, run: &Invocation) -> Outcome {
 }
 
 fn test(args: &DirectoryArgs, run: &Invocation) -> Outcome {
-    let rows = load(args)?.test().ok_or_else(|| {
+    let rows = tested(args)?.ok_or_else(|| {
         CliError::failed(format!("{} has no decisions.toml: there is nothing to test", named(args)))
             .hint("write down who should be able to do what, and who not; the defaults' own table shows how")
     })?;
+    let wrong = rows.iter().filter(|row| row.wrong.is_some()).count();
     if run.json {
-        out::json(&json!({ "items": rows.iter().map(as_json).collect::<Vec<_>>(), "ok": true }));
+        out::json(&json!({ "items": rows.iter().map(as_json).collect::<Vec<_>>(), "ok": wrong == 0 }));
+    } else {
+        let mut table =
+            out::Table::new(&["row", "question", "expected", "answer", "by"], "the table is empty")
+                .cut_first(&["by", "question"]);
+        for row in &rows {
+            let (answer, by) = answer(&row.decision);
+            table.row([row.row.to_string().as_str(), &row.question, yes_or_no(row.expected), answer, &by]);
+        }
+        table.print();
+    }
+    if wrong == 0 {
+        out::note(&format!("{} decisions, all as expected", rows.len()));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::Table::new(&["row", "question", "answer", "by"], "the table is empty")
-        .cut_first(&["by", "question"]);
-    for row in &rows {
-        let (answer, by) = answer(&row.decision);
-        table.row([row.row.to_string().as_str(), &row.question, answer, &by]);
-    }
-    table.print();
-    out::note(&format!("{} decisions, all as expected", rows.len()));
-    Ok(ExitCode::SUCCESS)
+    let differ = rows.iter().filter_map(|row| {
+        let why = row.wrong.as_ref()?;
+        Some(format!("  row {}: {}: expected {}, {why}", row.row, row.question, yes_or_no(row.expected)))
+    });
+    let differ: Vec<String> = differ.collect();
+    Err(CliError::failed(format!("{wrong} of {} decisions are not as expected:\n{}", rows.len(), differ.join("\n")))
+        .hint("a set like this never comes into force: mend the rules, or the rows that should have changed with them"))
 }
 
 async fn explain(args: &ExplainArgs, run: &Invocation) -> Outcome {
@@ -165,12 +187,17 @@ async fn explain(args: &ExplainArgs, run: &Invocation) -> Outcome {
     let explained: Explained = shaped(answer)?;
     let mut rows = Vec::new();
     if let Some(allowed) = explained.allowed {
-        let verdict = if allowed { "yes" } else { "no" };
+        let verdict = yes_or_no(allowed);
         let by =
             if explained.policies.is_empty() { "no rule".to_owned() } else { explained.policies.join(", ") };
         rows.extend([("answer", verdict.to_owned()), ("decided by", by)]);
     }
     rows.extend(explained.reason.map(|reason| ("because", reason)));
+    rows.extend(explained.proof.map(|proof| {
+        let other = if explained.allowed == Some(true) { "no" } else { "yes" };
+        let ways = explained.otherwise.iter().map(|way| format!("; {other} with {}", way.as_str()));
+        ("proven with", format!("{}{}", proof.as_str(), ways.collect::<String>()))
+    }));
     rows.extend(explained.rule.iter().flat_map(Rule::rows));
     out::fields(&rows);
     Ok(ExitCode::SUCCESS)
@@ -223,8 +250,14 @@ async fn reload(run: &Invocation) -> Outcome {
         out::json(&answer);
         return Ok(ExitCode::SUCCESS);
     }
-    let loaded: InForce = shaped(answer)?;
+    let loaded: Loaded = shaped(answer)?;
     out::line(&format!("in force: {}", out::safe(&loaded.hash)));
+    let PolicyChanges { added, altered, removed } = loaded.rules;
+    for (kind, names) in [("removed", removed), ("altered", altered), ("added", added)] {
+        if !names.is_empty() {
+            out::line(&format!("{kind}: {}", out::safe(&names.join(", "))));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -232,6 +265,14 @@ fn load(args: &DirectoryArgs) -> Result<Engine, CliError> {
     Engine::load(args.directory.as_deref()).map_err(|error: PolicyError| {
         CliError::failed(error).hint("a set like this never comes into force; the one before it stays")
     })
+}
+
+fn tested(args: &DirectoryArgs) -> Result<Option<Vec<Row>>, CliError> {
+    Engine::test(args.directory.as_deref()).map_err(CliError::failed)
+}
+
+const fn yes_or_no(allowed: bool) -> &'static str {
+    if allowed { "yes" } else { "no" }
 }
 
 fn named(args: &DirectoryArgs) -> String {
@@ -256,7 +297,7 @@ fn as_json(row: &Row) -> Value {
     };
     json!({
         "row": row.row, "question": row.question, "allowed": allowed, "policies": policies, "reason": reason,
-        "wrong": row.wrong,
+        "expected": row.expected, "wrong": row.wrong,
     })
 }
 
@@ -267,7 +308,7 @@ mod tests {
     #[test]
     fn the_defaults_pass_and_a_copy_with_a_broken_rule_does_not() {
         let engine = load(&DirectoryArgs { directory: None }).unwrap();
-        let rows = engine.test().unwrap();
+        let rows = tested(&DirectoryArgs { directory: None }).unwrap().unwrap();
         assert!(rows.len() > 20 && rows.iter().all(|row| row.wrong.is_none()));
         assert!(as_json(&rows[0])["question"].is_string());
 

@@ -7,15 +7,39 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
 
 use super::exit::{CliError, io_error};
-use crate::model::Timestamp;
+use crate::model::{Secret, Timestamp};
 
 const FILE: &str = "config.toml";
 
+/// A bearer token: wiped when it is let go, and written nowhere but into the profile.
+#[derive(Debug)]
+pub(crate) struct Token(Secret<String>);
+
+impl Token {
+    /// The token itself, for the one header that carries it.
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+impl Serialize for Token {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|token| Self(Secret::new(token)))
+    }
+}
+
 /// One signed-in (or signed-out) bastion.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     /// `https://HOST:PORT`.
@@ -30,7 +54,7 @@ pub(crate) struct Profile {
     #[serde(default)]
     pub(crate) key_file: Option<PathBuf>,
     /// The bearer token.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Token>,
     /// Until when it is good at most.
     pub(crate) until: Option<Timestamp>,
 }
@@ -39,7 +63,7 @@ impl Profile {
     /// Reads the profile; `None` when nobody ever logged in.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, CliError> {
         let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+            Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("read", path)(error)),
         };
@@ -63,7 +87,7 @@ impl Profile {
             std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
                 .map_err(io_error("protect", directory))?;
         }
-        let text = toml::to_string(self).map_err(CliError::failed)?;
+        let text = Zeroizing::new(toml::to_string(self).map_err(CliError::failed)?);
         let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io_error("write in", directory))?;
         file.write_all(text.as_bytes()).map_err(io_error("write", path))?;
         file.persist(path).map_err(|error| io_error("write", path)(error.error))?;
@@ -95,22 +119,24 @@ mod tests {
     fn a_profile_survives_and_is_private() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("new/config.toml");
-        assert_eq!(Profile::load(&path).unwrap(), None);
+        assert!(Profile::load(&path).unwrap().is_none());
         let mut profile = Profile {
             server: "https://bastion:8443".into(),
             fingerprint: "SHA256:x".into(),
             person: Some("alice".into()),
             key: None,
             key_file: Some("/home/alice/key".into()),
-            token: Some("pst_api_x".into()),
+            token: Some(Token(Secret::new("pst_api_x".into()))),
             until: Some(Timestamp::from_second(1_700_000_000).unwrap()),
         };
+        let written = |profile: &Profile| toml::to_string(profile).unwrap();
         profile.save(&path).unwrap();
-        assert_eq!(Profile::load(&path).unwrap(), Some(profile.clone()));
+        assert_eq!(written(&Profile::load(&path).unwrap().unwrap()), written(&profile));
+        assert!(written(&profile).contains("pst_api_x") && !format!("{profile:?}").contains("pst_api_x"));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         profile.token = None;
         profile.save(&path).unwrap();
-        assert_eq!(Profile::load(&path).unwrap(), Some(profile));
+        assert_eq!(written(&Profile::load(&path).unwrap().unwrap()), written(&profile));
         std::fs::write(&path, "server = 1").unwrap();
         assert!(Profile::load(&path).unwrap_err().next_step().unwrap().contains("login"));
     }

@@ -50,6 +50,8 @@ pub(crate) enum ListedState {
     Live,
     /// Its file is not there.
     Missing,
+    /// The bastion cannot read its file, which may be there.
+    Unreadable,
 }
 
 /// Prints the list.
@@ -88,6 +90,7 @@ impl Listed {
         let state = match (self.state, self.reason) {
             (ListedState::Live, _) => "live".to_owned(),
             (ListedState::Missing, _) => "MISSING".to_owned(),
+            (ListedState::Unreadable, _) => "UNREADABLE".to_owned(),
             (ListedState::Cut, _) => "cut: the bastion stopped".to_owned(),
             (ListedState::Finished, reason) => reason.map_or("finished", EndReason::sentence).to_owned(),
         };

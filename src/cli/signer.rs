@@ -90,7 +90,7 @@ impl Signer {
 
     /// A named file: a private key, or a public one whose private half the agent holds.
     async fn named(path: &Path) -> Result<Vec<Self>, CliError> {
-        let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(io_error("read", path))?);
         if text.starts_with("-----BEGIN") {
             return Self::of_file(path);
         }
@@ -121,8 +121,8 @@ impl Signer {
 
     /// A key file, and beside it a certificate where there is one. Nothing is decrypted before something is signed.
     fn of_file(path: &Path) -> Result<Vec<Self>, CliError> {
-        let text = std::fs::read_to_string(path).map_err(io_error("read", path))?;
-        let key = PrivateKey::from_openssh(&text).map_err(|error| {
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(path).map_err(io_error("read", path))?);
+        let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|error| {
             CliError::failed(format!("{} is no OpenSSH private key: {error}", path.display())).hint(WHICH)
         })?;
         let public = key.public_key().clone();

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_encoding::BASE64_NOPAD;
-use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::{PrivateKey, PublicKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::sealing::{SealingKey, read_private, write_new};
-use crate::model::{Clock, Secret, SigningKey};
+use crate::model::{Clock, PUBLIC_KEY_BYTES, Secret, SigningKey};
 
 /// The directory of keys inside a bastion's directory.
 pub const KEYS: &str = "keys";
@@ -229,6 +229,22 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     format!("SHA256:{}", BASE64_NOPAD.encode(digest.as_ref()))
 }
 
+/// The public half of the node's key, as it lies beside the sealed one: what anybody needs to check what it signed.
+///
+/// # Errors
+/// When its file is missing or damaged.
+pub fn node_key(directory: &Path) -> Result<[u8; PUBLIC_KEY_BYTES], KeystoreError> {
+    let path = directory.join(KEYS).join(format!("{NODE}.pub"));
+    let text = std::fs::read_to_string(&path).map_err(|source| KeystoreError::Io {
+        doing: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let key = PublicKey::from_openssh(text.trim_end()).ok();
+    let key = key.as_ref().and_then(|key| key.key_data().ed25519()).map(|key| key.0);
+    key.ok_or(KeystoreError::Damaged { path })
+}
+
 fn sealed_path(keys: &Path, name: &str) -> PathBuf {
     keys.join(format!("{name}.sealed"))
 }
@@ -336,6 +352,7 @@ mod tests {
         assert_eq!(made.user_ca().public_key(), opened.user_ca().public_key());
         assert_ne!(made.user_ca().public_key(), opened.host_ca().public_key());
         assert_eq!(made.signer().public_key(), opened.signer().public_key());
+        assert_eq!(made.signer().public_key(), node_key(place.path()).unwrap());
         assert_eq!(made.api_tls().fingerprint(), opened.api_tls().fingerprint());
         let again = Keystore::create(place.path(), &sealing, &[], &Clock::system());
         assert!(matches!(again, Err(KeystoreError::Exists { .. })));

@@ -61,7 +61,7 @@ impl Entry {
         // White space, a field nobody knows, another order: two byte strings must not be one entry, for only one of
         // them has the entry's hash.
         if entry.canonical()? != bytes {
-            return Err(unreadable("it is not written the one way entries are".to_owned()));
+            return Err(unreadable("the same entry is written in other bytes".to_owned()));
         }
         Ok(entry)
     }

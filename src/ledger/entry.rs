@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Capability, EndReason, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PrincipalKind,
-    RequestId, Role, SessionId, Target, TargetName, Timestamp,
+    Capability, EndReason, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges,
+    PrincipalKind, RequestId, Role, SessionId, Target, TargetName, Timestamp,
 };
 
 pub use crate::model::WindowClock;
@@ -106,6 +106,13 @@ pub enum Fact {
         target: TargetName,
         /// What is trusted now.
         trust: HostTrust,
+    },
+    /// A certificate that can run nothing was minted, to try whether a target lets it in.
+    TargetTested {
+        /// The target.
+        target: TargetName,
+        /// As whom.
+        login: Login,
     },
     /// A target is gone.
     TargetRemoved {
@@ -220,6 +227,9 @@ pub enum Fact {
     PolicyLoaded {
         /// SHA-256 over the set, lower-case hex.
         hash: String,
+        /// How it differs from the one in force before; empty at a start, which knows of that no more than its hash.
+        #[serde(default, skip_serializing_if = "PolicyChanges::is_empty")]
+        rules: PolicyChanges,
     },
     /// The configuration in force.
     ConfigurationLoaded {

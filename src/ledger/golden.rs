@@ -42,6 +42,13 @@ fn another_version_index_or_length_is_refused() {
     assert!(Entry::parse(1, text.as_bytes()).is_err());
     assert!(Entry::parse(0, text.replace("\"v\":1", "\"v\":2").as_bytes()).is_err());
     assert!(Entry::parse(0, b"{}").is_err());
+    for other in [
+        text.replace("\"v\":1", "\"v\": 1"),
+        text.replace("{\"v\":1", "{\"w\":2,\"v\":1"),
+        format!("{text}\n"),
+    ] {
+        assert!(Entry::parse(0, other.as_bytes()).is_err(), "{other}");
+    }
     let origin = "x".repeat(Entry::LONGEST);
     let fact = Fact::NodeInitialised { origin, checkpoint_key: String::new() };
     assert!(matches!(Entry { fact, ..entry }.canonical(), Err(CanonicalError::TooLong { .. })));
@@ -255,8 +262,9 @@ fn node() -> Vec<Fact> {
     vec![
         Fact::NodeInitialised { origin: "gate".to_owned(), checkpoint_key: "gate+0+A".to_owned() },
         Fact::ReviewersChanged { recipients: BTreeSet::from(["age1x".to_owned()]) },
-        Fact::PolicyLoaded { hash: hash.clone() },
+        Fact::PolicyLoaded { hash: hash.clone(), rules: crate::model::PolicyChanges::default() },
         Fact::ConfigurationLoaded { hash },
         Fact::SignedIn { client: "192.0.2.1:50001".to_owned() },
+        Fact::TargetTested { target: "web-1".parse().unwrap(), login: "deploy".parse().unwrap() },
     ]
 }

@@ -163,6 +163,14 @@ impl Note {
         &self.text
     }
 
+    /// The signature of a ledger's key, as it stands there.
+    #[must_use]
+    pub fn signature_of(&self, key: &VerifierKey) -> Option<&[u8]> {
+        let id = key.id();
+        let lines = self.lines.iter().filter(|line| line.name == key.name);
+        lines.filter_map(|line| line.bytes.strip_prefix(&id)).next()
+    }
+
     /// Checks that the text is signed by a key.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub enum EndReason {
     TargetStalled,
     /// The target could not be reached.
     TargetUnreachable,
+    /// The target broke a protocol that is followed inside a channel.
+    TargetViolated,
     /// The session reached the longest time a session may last here.
     TooLong,
 }
@@ -112,6 +114,7 @@ impl EndReason {
             | Self::RecorderOverrun
             | Self::SessionTerminated
             | Self::TargetRevoked
+            | Self::TargetViolated
             | Self::TooLong => false,
         }
     }
@@ -146,6 +149,7 @@ impl EndReason {
             Self::TargetRevoked => "target_revoked",
             Self::TargetStalled => "target_stalled",
             Self::TargetUnreachable => "target_unreachable",
+            Self::TargetViolated => "target_violated",
             Self::TooLong => "too_long",
         }
     }
@@ -180,6 +184,7 @@ impl EndReason {
             Self::TargetRevoked => "access to the target was revoked",
             Self::TargetStalled => "the target did not finish a key exchange",
             Self::TargetUnreachable => "the target could not be reached",
+            Self::TargetViolated => "the target broke the protocol",
             Self::TooLong => "the session reached the longest time allowed",
         }
     }

@@ -22,11 +22,11 @@ pub struct Fuse {
 struct Sockets {
     is_blown: bool,
     next: u64,
-    held: BTreeMap<u64, Held>,
+    held: BTreeMap<u64, Socket>,
 }
 
 /// One socket, by what may be done to it.
-enum Held {
+enum Socket {
     /// Shared with other sessions; leaving only this session's part of it is possible.
     Carrier { socket: Arc<OwnedFd>, leave: Box<dyn Fn() + Send + Sync> },
     /// The client's own connection.
@@ -66,16 +66,16 @@ impl Fuse {
     /// # Errors
     /// [`Blown`] when the fuse has blown already, or when the process has no descriptor left to hold it with.
     pub fn hold_client(&self, socket: impl AsFd) -> Result<(), Blown> {
-        self.hold(socket, Held::Client).map(|_| ())
+        self.hold(socket, Socket::Client).map(|_| ())
     }
 
-    /// Holds a connection to the target for as long as the returned value lives, and closes it then: a session may make
+    /// Holds a connection to the target for as long as the returned value lives, and resets it then: a session may make
     /// many, one after the other. As [`Self::hold_client`].
     ///
     /// # Errors
     /// As [`Self::hold_client`].
     pub fn hold_target(&self, socket: impl AsFd) -> Result<Hold, Blown> {
-        let id = self.hold(socket, Held::Target)?;
+        let id = self.hold(socket, Socket::Target)?;
         Ok(Hold { fuse: self.clone(), id })
     }
 
@@ -94,11 +94,11 @@ impl Fuse {
             leave();
             return Err(Blown);
         }
-        sockets.add(Held::Carrier { socket, leave: Box::new(leave) });
+        sockets.add(Socket::Carrier { socket, leave: Box::new(leave) });
         Ok(())
     }
 
-    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Held) -> Result<u64, Blown> {
+    fn hold(&self, socket: impl AsFd, held: impl FnOnce(OwnedFd) -> Socket) -> Result<u64, Blown> {
         let Ok(handle) = socket.as_fd().try_clone_to_owned() else {
             reset(socket.as_fd());
             return Err(Blown);
@@ -120,21 +120,21 @@ impl Fuse {
             sockets.is_blown = true;
             let (now, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut sockets.held)
                 .into_iter()
-                .partition(|(_, held)| cut != Cut::Targets || matches!(held, Held::Target(_)));
+                .partition(|(_, held)| cut != Cut::Targets || matches!(held, Socket::Target(_)));
             sockets.held = left;
             now
         };
         let mut severed = Severed::default();
         for held in now.values() {
             let is_dead = match held {
-                Held::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
-                Held::Carrier { leave, .. } => {
+                Socket::Carrier { socket, .. } if cut == Cut::Everything => reset(&**socket),
+                Socket::Carrier { leave, .. } => {
                     leave();
                     true
                 }
-                Held::Client(socket) | Held::Target(socket) => reset(socket),
+                Socket::Client(socket) | Socket::Target(socket) => reset(socket),
             };
-            severed.targets += usize::from(is_dead && matches!(held, Held::Target(_)));
+            severed.targets += usize::from(is_dead && matches!(held, Socket::Target(_)));
             severed.failed += usize::from(!is_dead);
         }
         severed
@@ -152,14 +152,15 @@ impl Fuse {
 }
 
 impl Sockets {
-    fn add(&mut self, held: Held) -> u64 {
+    fn add(&mut self, held: Socket) -> u64 {
         self.next += 1;
         self.held.insert(self.next, held);
         self.next
     }
 }
 
-/// A connection to the target that is held. Dropping it closes the connection and lets go of it.
+/// A connection to the target that is held. Dropping it resets the connection and lets go of it: what the target has not
+/// taken by then must not reach it later, when the session may be over.
 #[must_use = "dropping it closes the connection"]
 #[derive(Debug)]
 pub struct Hold {
@@ -170,14 +171,14 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         let held = self.fuse.lock().held.remove(&self.id);
-        if let Some(Held::Target(socket)) = held {
+        if let Some(Socket::Target(socket)) = held {
             // Not left to the library, whose loop may wait for a peer: what is not held must be dead.
-            rustix::net::shutdown(socket, Shutdown::Both).ok();
+            reset(socket);
         }
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Carrier { .. } => "Carrier",
@@ -188,7 +189,7 @@ impl fmt::Debug for Held {
 }
 
 /// Drops a TCP connection with a reset; anything else is shut down in both directions. Says whether it is dead now.
-fn reset(socket: impl AsFd) -> bool {
+pub(super) fn reset(socket: impl AsFd) -> bool {
     use rustix::io::Errno;
     if rustix::net::connect_unspec(&socket).is_ok() {
         return true;
@@ -273,7 +274,7 @@ mod tests {
             let hold = fuse.hold_target(&target).unwrap();
             let (other, mut its_other) = pair().await;
             drop(fuse.hold_target(&other).unwrap());
-            assert_eq!(its_other.read(&mut [0_u8; 1]).await.unwrap(), 0, "what is let go is closed");
+            assert!(its_other.read(&mut [0_u8; 1]).await.is_err(), "what is let go is reset");
             assert_eq!(fuse.blow(Cut::Targets), Severed { targets: 1, failed: 0 });
             assert!(!left.load(std::sync::atomic::Ordering::SeqCst));
             let mut buffer = [0_u8; 1];

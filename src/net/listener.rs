@@ -2,8 +2,8 @@
 //!
 //! Connections that have not logged in are counted, in all and per source network. Over a source's own limit a
 //! connection is closed at once; when all places are taken, the source that holds the most loses its oldest, so that a
-//! few strangers who say nothing cannot shut the others out. A connection gives its [`Place`] back when it logs in or
-//! ends.
+//! few strangers who say nothing cannot shut the others out. Where they are many, each with a few, the oldest of all goes,
+//! once it has had time to log in. A connection gives its [`Place`] back when it logs in or ends.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -12,11 +12,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::net::Shutdown;
 use tokio::net::{TcpListener, TcpStream};
+
+use super::fuse::reset;
+use crate::model::Clock;
 
 /// How long to pause when the process is out of descriptors.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// How long a connection has to log in before it makes room for another, when all places are taken.
+const TO_LOG_IN: Duration = Duration::from_secs(10);
 
 /// What may be open before login.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +43,7 @@ impl Default for ListenerLimits {
 pub struct Listener {
     socket: TcpListener,
     limits: ListenerLimits,
+    clock: Clock,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -45,8 +51,15 @@ pub struct Listener {
 struct Waiting {
     all: usize,
     next: u64,
-    /// A handle on each connection, by age.
-    by_source: HashMap<IpAddr, BTreeMap<u64, OwnedFd>>,
+    /// Each source's connections, by age.
+    by_source: HashMap<IpAddr, BTreeMap<u64, Waiter>>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    handle: OwnedFd,
+    /// When it came, on the clock that counts since boot.
+    since: Duration,
 }
 
 /// A connection that was let in to log in.
@@ -75,7 +88,7 @@ impl Listener {
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr, limits: ListenerLimits) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
-        Ok(Self { socket, limits, waiting: Arc::default() })
+        Ok(Self { socket, limits, clock: Clock::system(), waiting: Arc::default() })
     }
 
     /// The address it listens on, with the port the system chose where 0 was asked for.
@@ -110,31 +123,36 @@ impl Listener {
         if from_source >= self.limits.before_login_per_source {
             return None;
         }
-        if waiting.all >= self.limits.before_login && !waiting.make_room(from_source) {
+        let since = self.clock.since_boot();
+        if waiting.all >= self.limits.before_login && !waiting.make_room(from_source, since) {
             return None;
         }
         let number = waiting.next;
         waiting.next += 1;
         waiting.all += 1;
-        waiting.by_source.entry(source).or_default().insert(number, handle);
+        waiting.by_source.entry(source).or_default().insert(number, Waiter { handle, since });
         Some(Place { waiting: Arc::clone(&self.waiting), source, number })
     }
 }
 
 impl Waiting {
-    /// Closes the oldest connection of the source that has the most, if that has more than the newcomer's `few`.
-    fn make_room(&mut self, few: usize) -> bool {
+    /// Closes the oldest connection of the source that has the most, if that has more than the newcomer's `few`; else
+    /// the oldest of all, if it has had its time.
+    fn make_room(&mut self, few: usize, now: Duration) -> bool {
         let most = self.by_source.iter().max_by_key(|(_, places)| places.len());
-        let Some((source, number)) =
-            most.filter(|(_, places)| places.len() > few + 1).and_then(|(source, places)| {
-                let (number, oldest) = places.first_key_value()?;
-                // What it was doing hears the end of its stream.
-                rustix::net::shutdown(oldest, Shutdown::Both).ok();
-                Some((*source, *number))
-            })
-        else {
-            return false;
+        let of_most = most
+            .filter(|(_, places)| places.len() > few + 1)
+            .and_then(|(source, places)| Some((source, places.first_key_value()?)));
+        let of_all = || {
+            let firsts = self.by_source.iter();
+            let firsts = firsts.filter_map(|(source, places)| Some((source, places.first_key_value()?)));
+            let oldest = firsts.min_by_key(|(_, (number, _))| **number);
+            oldest.filter(|(_, (_, waiter))| now.saturating_sub(waiter.since) >= TO_LOG_IN)
         };
+        let Some((source, (number, waiter))) = of_most.or_else(of_all) else { return false };
+        // What it was doing hears the end of its stream.
+        reset(&waiter.handle);
+        let (source, number) = (*source, *number);
         metrics::counter!("postern_connections_displaced_total").increment(1);
         self.give_back(source, number);
         true
@@ -216,11 +234,40 @@ mod tests {
         let (oldest, ..) = &mut silent[0];
         let mut byte = [0];
         let end = tokio::io::AsyncReadExt::read(oldest, &mut byte);
-        assert_eq!(tokio::time::timeout(Duration::from_secs(5), end).await.unwrap().unwrap(), 0);
+        assert!(tokio::time::timeout(Duration::from_secs(5), end).await.unwrap().is_err(), "reset");
         drop(silent.remove(0));
         assert_eq!(listener.waiting.lock().unwrap().all, 4, "a displaced place is not given back twice");
         drop((silent, place));
         assert_eq!(listener.waiting.lock().unwrap().all, 0);
         assert!(listener.waiting.lock().unwrap().by_source.is_empty());
+    }
+
+    #[tokio::test]
+    async fn many_sources_with_one_connection_each_keep_their_places_only_as_long_as_a_login_takes() {
+        let limits = ListenerLimits { before_login: 4, before_login_per_source: 4 };
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let address = listener.address().unwrap();
+        let mut held = Vec::new();
+        let mut come = async |host: u16| {
+            let far = TcpStream::connect(address).await.unwrap();
+            let (near, _) = listener.socket.accept().await.unwrap();
+            let source = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, host, 0, 0, 0, 1));
+            let place = listener.place(&near, source);
+            let is_in = place.is_some();
+            held.push((far, near, place));
+            is_in
+        };
+        for host in 0..4 {
+            assert!(come(host).await);
+        }
+        assert!(!come(4).await, "whoever has just come is not sent away");
+        for places in listener.waiting.lock().unwrap().by_source.values_mut() {
+            places.values_mut().for_each(|waiter| waiter.since = waiter.since.saturating_sub(TO_LOG_IN));
+        }
+        assert!(come(5).await, "the oldest of all makes room");
+        let (oldest, ..) = &mut held[0];
+        let end = tokio::io::AsyncReadExt::read(oldest, &mut [0]).await;
+        assert!(end.is_err(), "reset");
+        assert_eq!(listener.waiting.lock().unwrap().all, 4);
     }
 }

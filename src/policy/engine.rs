@@ -5,16 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cedar_policy::{Authorizer, Policy, PolicyId, PolicySet};
 
 use super::approval::ApprovalRule;
-use super::explain::{Explanation, RuleText};
 use super::load::{self, PolicyError, Set};
 use super::question::{Principal, Question, Resource};
 use super::table::Outcome;
-use crate::model::{Action, Login, Role, Target, Timestamp};
+use crate::model::{Action, Login, PolicyChanges, Target, Timestamp};
 
 /// What the schema calls a role.
 const ROLE: &str = "Role";
@@ -22,18 +21,29 @@ const ROLE: &str = "Role";
 /// Answers questions from the policy set in force. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Engine {
+    /// Where the next reload looks; held while one is under way, so that none overtakes another.
     directory: Arc<Mutex<Option<PathBuf>>>,
     in_force: Arc<RwLock<Arc<Set>>>,
 }
 
-/// What a reload put out of force, until the ledger has the new hash.
-#[must_use = "note the hash in the ledger, or put it back"]
-#[derive(Debug)]
-pub struct Replaced {
-    /// The hash of what is in force now.
+/// What a reload put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Its hash.
     pub hash: String,
-    set: Arc<Set>,
-    directory: Option<PathBuf>,
+    /// What it has that the set before had not, and the other way round.
+    pub rules: PolicyChanges,
+}
+
+/// Why a reload changed nothing: what was in force before is in force again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError<E> {
+    /// It could not be noted.
+    #[error("{0}")]
+    Unnoted(E),
+    /// The set cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] PolicyError),
 }
 
 /// What policy says. There is no third answer: whatever goes wrong is a deny.
@@ -97,36 +107,62 @@ impl Engine {
         })
     }
 
-    /// Loads its directory again and puts it in force. The caller notes the hash in the ledger, which re-asks every
-    /// live session, and puts the replaced set back when that fails.
+    /// Loads its directory again, puts it in force and has it noted; the entry in the ledger re-asks every live session.
+    /// One reload at a time, from its beginning to its end; where the caller may be given up, run it where that cannot
+    /// be (`spawn_blocking`).
     ///
     /// # Errors
-    /// As [`Self::load`]; the old set then stays in force.
-    pub fn reload(&self) -> Result<Replaced, PolicyError> {
-        let directory = self.directory().clone();
-        self.reload_from(directory)
+    /// As [`Self::load`], or when `note` fails; the old set then stays in force.
+    pub fn reload<E>(
+        &self,
+        note: impl FnOnce(&Reloaded) -> Result<(), E>,
+    ) -> Result<Reloaded, ReloadError<E>> {
+        let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = held.clone();
+        self.replace(&mut held, directory, note)
     }
 
-    /// [`Self::reload`], from another directory.
+    /// [`Self::reload`], from now on from another directory.
     ///
     /// # Errors
-    /// As [`Self::load`]; the old set and directory then stay in force.
-    pub fn reload_from(&self, directory: Option<PathBuf>) -> Result<Replaced, PolicyError> {
+    /// As [`Self::reload`]; the old directory then stays, too.
+    pub fn reload_from<E>(
+        &self,
+        directory: Option<PathBuf>,
+        note: impl FnOnce(&Reloaded) -> Result<(), E>,
+    ) -> Result<Reloaded, ReloadError<E>> {
+        let mut held = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(&mut held, directory, note)
+    }
+
+    fn replace<E>(
+        &self,
+        held: &mut Option<PathBuf>,
+        directory: Option<PathBuf>,
+        note: impl FnOnce(&Reloaded) -> Result<(), E>,
+    ) -> Result<Reloaded, ReloadError<E>> {
         let set = Arc::new(checked(directory.as_deref())?);
-        let hash = set.hash.clone();
-        let set = std::mem::replace(&mut *self.in_force.write().unwrap_or_else(PoisonError::into_inner), set);
-        let directory = std::mem::replace(&mut *self.directory(), directory);
-        Ok(Replaced { hash, set, directory })
+        let before = self.put_in_force(Arc::clone(&set));
+        let rules = PolicyChanges::between(&before.texts(), &set.texts());
+        let reloaded = Reloaded { hash: set.hash.clone(), rules };
+        if let Err(error) = note(&reloaded) {
+            drop(self.put_in_force(before));
+            return Err(ReloadError::Unnoted(error));
+        }
+        *held = directory;
+        Ok(reloaded)
     }
 
-    /// Puts back what was in force.
-    pub fn put_back(&self, replaced: Replaced) {
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = replaced.set;
-        *self.directory() = replaced.directory;
+    /// Gives what was in force.
+    fn put_in_force(&self, set: Arc<Set>) -> Arc<Set> {
+        std::mem::replace(&mut *self.in_force.write().unwrap_or_else(PoisonError::into_inner), set)
     }
 
-    fn directory(&self) -> MutexGuard<'_, Option<PathBuf>> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The files of the set in force, as (name, text), and its hash.
+    #[must_use]
+    pub fn files(&self) -> (String, Vec<(String, String)>) {
+        let set = self.set();
+        (set.hash.clone(), set.files.clone().into_iter().collect())
     }
 
     /// SHA-256 of the set in force, in lower-case hex: what the ledger records.
@@ -144,18 +180,6 @@ impl Engine {
     /// Answers. Pure but for the set in force.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         self.set().decide(question)
-    }
-
-    /// Answers, and shows the text of the rules that decided.
-    pub fn explain(&self, question: &Question<'_>) -> Explanation {
-        let set = self.set();
-        let decision = set.decide(question);
-        let ids = match &decision {
-            Decision::Allow(allowed) => &allowed.policies,
-            Decision::Deny(denied) => &denied.policies,
-        };
-        let rules = ids.iter().filter_map(|id| set.policies.policy(&PolicyId::new(id))).map(RuleText::of);
-        Explanation { rules: rules.collect(), decision, set: set.hash.clone() }
     }
 
     /// Asks the same for everybody: who could do this?
@@ -180,12 +204,6 @@ impl Engine {
         self.set().rules.rule_for(target, login).clone()
     }
 
-    /// Every role that some approval rule counts.
-    #[must_use]
-    pub fn approver_roles(&self) -> Vec<Role> {
-        self.set().rules.roles().into_iter().cloned().collect()
-    }
-
     /// Every role that any rule speaks of; a person with another one could do nothing by it.
     #[must_use]
     pub fn roles(&self) -> BTreeSet<String> {
@@ -196,11 +214,14 @@ impl Engine {
         named.map(|uid| uid.id().unescaped().to_owned()).chain(counted).collect()
     }
 
-    /// Runs the set's own table of decisions; `None` when it has no `decisions.toml`.
-    #[must_use]
-    pub fn test(&self) -> Option<Vec<Outcome>> {
-        let set = self.set();
-        set.table.as_ref().map(|table| table.run(&set))
+    /// Runs the table of decisions of the set in `directory`, or of the defaults, whatever comes out; `None` when it
+    /// has no `decisions.toml`.
+    ///
+    /// # Errors
+    /// When the set cannot be read or does not fit the schema.
+    pub fn test(directory: Option<&Path>) -> Result<Option<Vec<Outcome>>, PolicyError> {
+        let set = load::load(directory)?;
+        Ok(set.table.as_ref().map(|table| table.run(&set)))
     }
 
     pub(super) fn set(&self) -> Arc<Set> {

@@ -1,7 +1,9 @@
 //! Reads a policy set and refuses a bad one: unknown names, untyped rules, rules without a name or a reason.
 //!
-//! The schema and the floor always come from the binary. A site's directory supplies the rest; what it lacks is an
-//! error, never a default, so that deleting a file cannot widen access. Never here: a decision. Next: `engine`.
+//! The schema and the floor always come from the binary. A site's directory supplies the rest; what a set cannot do
+//! without is an error when it is missing, never a default. A file whose rules forbid can be deleted like any other, and
+//! access is wider then: the table of decisions refuses such a set where it has a row for it, and the ledger names every
+//! rule that is gone. Never here: a decision. Next: `engine`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -21,6 +23,8 @@ const DECISIONS: &str = include_str!("../../policies/decisions.toml");
 
 /// Longest policy file, in bytes: rules are written by people.
 const LONGEST_FILE: u64 = 1 << 20;
+/// Longest set, in bytes: it stays in memory and is shown whole.
+const LONGEST_SET: usize = 8 << 20;
 /// Most policy files in a directory.
 const MOST_FILES: usize = 200;
 /// Most rules in a set: each decision looks at all of them.
@@ -78,6 +82,18 @@ pub(super) struct Set {
     pub(super) rules: Rules,
     pub(super) table: Option<Table>,
     pub(super) hash: String,
+    pub(super) files: BTreeMap<String, String>,
+}
+
+impl Set {
+    /// What every rule says, by its name; the two files that are no Cedar count as rules of their own.
+    pub(super) fn texts(&self) -> BTreeMap<String, String> {
+        let rules = self.policies.policies();
+        let rules = rules.map(|rule| (rule.id().to_string(), rule.to_cedar().unwrap_or_default()));
+        let others = [APPROVALS_FILE, DECISIONS_FILE].into_iter();
+        let others = others.filter_map(|name| Some((name.to_owned(), self.files.get(name)?.clone())));
+        rules.chain(others).collect()
+    }
 }
 
 /// Reads, checks and hashes a set; `None` means the defaults in the binary.
@@ -91,7 +107,7 @@ pub(super) fn load(directory: Option<&Path>) -> Result<Set, PolicyError> {
     let approvals = files.get(APPROVALS_FILE).ok_or_else(|| missing(directory, APPROVALS_FILE))?;
     let rules = Rules::parse(approvals)?;
     let table = files.get(DECISIONS_FILE).map(|text| Table::parse(text)).transpose()?;
-    Ok(Set { schema, vocabulary, policies, rules, table, hash: hash(&files) })
+    Ok(Set { schema, vocabulary, policies, rules, table, hash: hash(&files), files })
 }
 
 const APPROVALS_FILE: &str = "approvals.toml";
@@ -135,6 +151,9 @@ fn read_directory(directory: &Path) -> Result<BTreeMap<String, String>, PolicyEr
         }
         let text = std::fs::read_to_string(&path).map_err(|e| failed(&path, e.to_string()))?;
         files.insert(name, text);
+    }
+    if files.values().map(String::len).sum::<usize>() > LONGEST_SET {
+        return Err(failed(directory, format!("a set is at most {LONGEST_SET} bytes long")));
     }
     for (name, ours) in [(FLOOR_FILE, FLOOR), (SCHEMA_FILE, SCHEMA)] {
         match files.get(name) {

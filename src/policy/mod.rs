@@ -11,7 +11,6 @@
 
 mod approval;
 mod engine;
-mod explain;
 mod load;
 mod question;
 mod table;
@@ -19,8 +18,7 @@ mod table;
 mod tests;
 
 pub use approval::{ApprovalError, ApprovalRule};
-pub use engine::{Allowed, Decision, Denied, Engine, Replaced};
-pub use explain::{Effect, Explanation, RuleText};
+pub use engine::{Allowed, Decision, Denied, Engine, ReloadError, Reloaded};
 pub use load::PolicyError;
 pub use question::{Grant, Principal, Question, Resource};
 pub use table::{Outcome, TableError};

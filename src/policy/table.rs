@@ -50,6 +50,8 @@ pub struct Outcome {
     pub row: usize,
     /// The row in a sentence.
     pub question: String,
+    /// Whether the table says that it is allowed.
+    pub expected: bool,
     /// What the rules said.
     pub decision: Decision,
     /// What is wrong with that; `None` when it is as expected.
@@ -203,7 +205,13 @@ impl Row {
             now: self.now,
             client: self.client,
         });
-        Outcome { row, question: self.sentence.clone(), wrong: self.wrong(&decision), decision }
+        Outcome {
+            row,
+            question: self.sentence.clone(),
+            expected: self.expect == Expectation::Allow,
+            wrong: self.wrong(&decision),
+            decision,
+        }
     }
 
     fn wrong(&self, decision: &Decision) -> Option<String> {

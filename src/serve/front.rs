@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::credential::SshCertificateAuthority;
 use crate::model::{Clock, TargetName, Timestamp};
-use crate::protocol::ssh::{Carried, Front};
+use crate::protocol::ssh::{Carried, Carriers, Front};
 use crate::store::Store;
 
 /// How long a host certificate is shown before a new one is signed; they are valid for a day.
@@ -25,6 +25,7 @@ pub(super) struct NodeFront {
     pub(super) host_authority: SshCertificateAuthority,
     pub(super) store: Store,
     pub(super) clock: Clock,
+    pub(super) carriers: Carriers,
     pub(super) carried: mpsc::Sender<Box<Carried>>,
     pub(super) certificates: Mutex<std::collections::HashMap<TargetName, (Timestamp, Certificate)>>,
 }
@@ -48,6 +49,10 @@ impl Front for NodeFront {
         }
         kept.insert(target.clone(), (now, certificate.clone()));
         Some(certificate)
+    }
+
+    fn carriers(&self) -> &Carriers {
+        &self.carriers
     }
 
     fn knows_target(&self, target: &TargetName) -> bool {

@@ -52,7 +52,7 @@ pub(super) async fn ssh(
     connections: usize,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut lives = JoinSet::new();
+    let (mut lives, mut is_full) = (JoinSet::new(), false);
     loop {
         let arrival = tokio::select! {
             biased;
@@ -67,7 +67,15 @@ pub(super) async fn ssh(
             Some(carried) = carried.recv() => Some(Arrival::carried(*carried)),
             Accepted { socket, peer, place } = listener.accept() => Arrival::direct(socket, peer, place).ok(),
         };
-        let Some(arrival) = arrival.filter(|_| lives.len() < connections) else { continue };
+        let Some(arrival) = arrival else { continue };
+        if lives.len() >= connections {
+            metrics::counter!("postern_connections_refused_total").increment(1);
+            if !std::mem::replace(&mut is_full, true) {
+                tracing::warn!(connections, "all places are taken: whoever connects now is closed");
+            }
+            continue;
+        }
+        is_full = false;
         let (client, ending) =
             (arrival.client(), Ending::new(gate.clock.clone(), Some(gate.last_words.clone())));
         if arrival.hold_by(ending.fuse()).is_ok() {

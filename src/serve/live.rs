@@ -54,10 +54,7 @@ impl Live for NodeLive {
     }
 
     fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
-        Box::pin(async move {
-            let lines = ssh::scan_host_keys(&endpoint).await.map_err(|error| error.to_string())?;
-            Ok(lines.into_iter().map(host_key).collect())
-        })
+        Box::pin(host_keys(endpoint))
     }
 
     fn witnesses(&self) -> Vec<Witness> {
@@ -79,6 +76,12 @@ impl Live for NodeLive {
         let room = self.gate.journal.room();
         Room { free_bytes: room.free, admits: room.suffices() && self.gate.journal.failure().is_none() }
     }
+}
+
+/// The host keys a server shows.
+pub(super) async fn host_keys(endpoint: Endpoint) -> Result<Vec<HostKey>, String> {
+    let lines = ssh::scan_host_keys(&endpoint).await.map_err(|error| error.to_string())?;
+    Ok(lines.into_iter().map(host_key).collect())
 }
 
 /// A login in three steps, up to the one that failed.

@@ -6,6 +6,7 @@
 //! | `node` | a running node: parts put together, started, stopped |
 //! | `front` | what the SSH adapter asks of the node |
 //! | `live` | what the API asks of live sessions |
+//! | `look` | the API over a directory that nobody serves, to read from it |
 //! | `listeners` | the accept loops |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
 //! | `witnesses` | has the ledger's heads signed elsewhere |
@@ -14,11 +15,13 @@
 mod front;
 mod listeners;
 mod live;
+mod look;
 mod node;
 mod signals;
 mod witness;
 mod witnesses;
 
+pub use look::look_offline;
 pub use node::{Addresses, Node, ServeError, open_offline};
 pub use signals::run;
 pub use witness::{WitnessListen, serve as serve_witness};

@@ -29,16 +29,17 @@ use crate::authn::{Authenticator, Authorities, UserCa};
 use crate::config::{Config, ConfigError};
 use crate::credential::{Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority};
 use crate::ledger::entry::Actor;
-use crate::model::{Clock, EndReason, Signer};
+use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
-use crate::policy::{Engine, PolicyError};
+use crate::policy::{Engine, PolicyError, ReloadError, Reloaded};
+use crate::protocol::ssh::Carriers;
 use crate::recording::{Journal, JournalError, JournalSettings};
 use crate::session::{Gate, LastWords, Limits, Registry, patrol, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
 use crate::telemetry;
 
 /// The ledger and the control socket, inside a bastion's directory.
-const LEDGER: &str = "ledger";
+pub(super) const LEDGER: &str = "ledger";
 const CONTROL: &str = "control.sock";
 /// Carried connections on their way to a lifecycle.
 const CARRIED: usize = 128;
@@ -167,6 +168,7 @@ impl Node {
             host_authority: SshCertificateAuthority::new(Arc::clone(keys.host_ca())),
             store: gate.store.clone(),
             clock: gate.clock.clone(),
+            carriers: Carriers::default(),
             carried: carry,
             certificates: Mutex::new(HashMap::new()),
         };
@@ -232,12 +234,7 @@ impl Node {
         let config = Config::load(&self.directory)?;
         let authorities = authorities(&config)?;
         let gate = &self.gate;
-        let replaced = gate.policy.reload_from(config.policy.directory.clone())?;
-        let noted = gate.store.submit(Actor::Node, Command::LoadPolicy { hash: replaced.hash.clone() }).await;
-        if let Err(error) = noted {
-            gate.policy.put_back(replaced);
-            return Err(error.into());
-        }
+        reload_policy(gate, config.policy.directory.clone()).await?;
         gate.authenticator.replace_authorities(authorities);
         *gate.limits.write().unwrap_or_else(PoisonError::into_inner) = limits(&config);
         // Also when neither policy nor file is new to the ledger, and when that cannot be written: a certificate may have
@@ -270,7 +267,8 @@ impl Node {
     }
 }
 
-/// The API over a bastion's directory that nobody serves, for commands on its own machine.
+/// The API over a bastion's directory that nobody serves, for commands on its own machine that change something. What
+/// a crash left is finished first, as at a start.
 ///
 /// # Errors
 /// See [`ServeError`]; in particular when the directory is in use.
@@ -287,7 +285,9 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let signer: Arc<dyn Signer> = keys.signer();
     let store = Store::open(&directory.join(LEDGER), Arc::clone(&signer), &config.node.name, clock.clone())?;
     let policy = Engine::load(config.policy.directory.as_deref())?;
-    store.submit(Actor::Node, Command::LoadPolicy { hash: policy.hash() }).await?;
+    store
+        .submit(Actor::Node, Command::LoadPolicy { hash: policy.hash(), rules: PolicyChanges::default() })
+        .await?;
     note_configuration(directory, &store).await?;
     let (journal, recordings) = (config.recording.journal.clone(), config.recording.directory.clone());
     let mut settings = JournalSettings::new(journal, recordings, signer, clock.clone());
@@ -314,6 +314,25 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         limits: RwLock::new(limits(&config)),
     };
     Ok(Parts { config, keys, gate: Arc::new(gate) })
+}
+
+async fn reload_policy(gate: &Arc<Gate>, directory: Option<PathBuf>) -> Result<(), ServeError> {
+    let gate = Arc::clone(gate);
+    let reload = tokio::task::spawn_blocking(move || {
+        gate.policy.reload_from(directory, |loaded| {
+            let command = Command::LoadPolicy { hash: loaded.hash.clone(), rules: loaded.rules.clone() };
+            gate.store.submit_blocking(Actor::Node, command).map(|_| ())
+        })
+    });
+    match reload.await.map_err(io::Error::other)? {
+        Ok(Reloaded { rules, .. }) if rules.is_empty() => Ok(()),
+        Ok(Reloaded { rules: PolicyChanges { added, altered, removed }, .. }) => {
+            tracing::warn!(?removed, ?altered, ?added, "the policies changed");
+            Ok(())
+        }
+        Err(ReloadError::Unnoted(error)) => Err(error.into()),
+        Err(ReloadError::Unusable(error)) => Err(error.into()),
+    }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -356,7 +375,6 @@ fn context(
         authenticator: gate.authenticator.clone(),
         live,
         recordings: config.recording.directory.clone(),
-        policies: config.policy.directory.clone(),
         clock: gate.clock.clone(),
         node,
     })
@@ -377,7 +395,7 @@ fn tls(keys: &Keystore) -> Result<rustls::ServerConfig, ServeError> {
     Ok(config)
 }
 
-fn authorities(config: &Config) -> Result<Authorities, ServeError> {
+pub(super) fn authorities(config: &Config) -> Result<Authorities, ServeError> {
     let mut cas = Vec::new();
     for (name, ca) in &config.authn.user_cas {
         let key = crate::authn::parse_public_key(&ca.public_key)

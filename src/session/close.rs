@@ -9,15 +9,13 @@ use std::time::Duration;
 use super::ending::Ended;
 use super::gate::Gate;
 use super::stage::Armed;
-use crate::access::Command;
+use crate::access::{Command, fitting_line};
 use crate::ledger::entry::{Actor, EndFacts, Receipt, Verified};
 use crate::net::Severed;
 use crate::store::SubmitError;
 
 /// How soon an end that the ledger did not take is offered again; each time twice as long.
 const AGAIN: Duration = Duration::from_millis(500);
-/// The most characters of a note on what is left over.
-const NOTE: usize = 400;
 /// The longest of these pauses.
 const AGAIN_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -35,7 +33,7 @@ pub(super) async fn close(gate: &Gate, armed: Armed, ended: Ended) {
         Err(error) => {
             tracing::error!(%session, %error, "the recording could not be finished");
             metrics::counter!("postern_recordings_unfinished_total").increment(1);
-            (0, String::new(), 0, vec![note(&format!("the recording was not finished: {error}"))])
+            (0, String::new(), 0, vec![fitting_line(&format!("the recording was not finished: {error}"))])
         }
     };
     if ended.severed.failed > 0 {
@@ -67,11 +65,6 @@ pub(super) async fn close(gate: &Gate, armed: Armed, ended: Ended) {
     let facts = EndFacts { session, reason: ended.reason, receipt, frames, digest, bytes, left_over };
     append(gate, facts).await;
     drop(entry);
-}
-
-/// One line as the ledger takes it, whatever an error says.
-pub(super) fn note(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(NOTE).collect()
 }
 
 /// Appends the end, again and again while the ledger fails: the session is over either way, and the ledger must say so.

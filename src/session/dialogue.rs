@@ -5,7 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::adapter::{Adapter, Greeted, Page, Reply};
 use super::gate::Gate;
@@ -13,12 +16,24 @@ use crate::access::{Command, Request, RequestRule};
 use crate::ledger::entry::{Actor, Entry, Fact, RequestFacts};
 use crate::model::{Action, Capability, RequestId, Role};
 use crate::policy::{ApprovalRule, Decision, Principal, Question, Resource};
-use crate::store::Filter;
+use crate::store::{Filter, Interest, Topic, Watcher};
 
 /// How often the client is spoken to while it waits, which also shows that it is still there.
 const BREATH: Duration = Duration::from_secs(5);
-/// How often the answer is looked for.
-const GLANCE: Duration = Duration::from_millis(200);
+
+/// Rings when there may be an answer.
+#[derive(Default)]
+struct Bell(Notify);
+
+impl Watcher for Bell {
+    fn changed(&self, _entry: &Arc<Entry>) {
+        self.0.notify_one();
+    }
+
+    fn lost(&self) {
+        self.0.notify_one();
+    }
+}
 
 /// What is said when nothing more can be done about it here.
 pub(super) fn missing(address: &str) -> String {
@@ -90,20 +105,23 @@ async fn wait<A: Adapter>(
         "{said}{needed} needed, from: {approvers}\n  postern approve {request}\nWaiting. Ctrl-C leaves; the request stays.\n"
     );
     let until = gate.clock.since_boot().saturating_add(gate.limits().dialogue);
+    let bell = Arc::new(Bell::default());
+    let interest = Interest::in_topics([Topic::Request(request.clone())]);
+    let _heard = gate.store.changes().subscribe(interest, Arc::clone(&bell) as Arc<dyn Watcher>);
     while gate.clock.since_boot() < until {
         if adapter.converse(Page { text, question: None }).await == Reply::Nobody {
             return Err(String::new());
         }
         text = String::new();
-        if answered(gate, greeted, request).await? {
+        if answered(gate, greeted, request, &bell).await? {
             return Ok(());
         }
     }
     Err(format!("{request} is open until {lapses:.0}. Connect again when it has been approved.\n"))
 }
 
-/// Looks for an answer for one breath.
-async fn answered(gate: &Gate, greeted: &Greeted, request: &RequestId) -> Result<bool, String> {
+/// Waits for an answer for one breath.
+async fn answered(gate: &Gate, greeted: &Greeted, request: &RequestId, bell: &Bell) -> Result<bool, String> {
     let until = gate.clock.since_boot().saturating_add(BREATH);
     loop {
         let (is_granted, is_open) = gate.store.read(|state| {
@@ -116,10 +134,12 @@ async fn answered(gate: &Gate, greeted: &Greeted, request: &RequestId) -> Result
         if !is_open {
             return Err(refused(gate, request).await);
         }
-        if gate.clock.since_boot() >= until {
+        let left = until.saturating_sub(gate.clock.since_boot());
+        if left.is_zero() {
             return Ok(false);
         }
-        tokio::time::sleep(GLANCE).await;
+        // Rung or not, it is looked again.
+        tokio::time::timeout(left, bell.0.notified()).await.ok();
     }
 }
 
@@ -129,13 +149,19 @@ async fn refused(gate: &Gate, request: &RequestId) -> String {
     let look = move || {
         let found = store.request_history(&Filter::by_prefix(id.as_str())).ok()?;
         let (_, at) = found.into_iter().next()?.over?;
-        let denied = |fact: &Fact| matches!(fact, Fact::RequestDenied { request, .. } if *request == id);
-        store.entry_at(at, denied).ok().flatten()
+        let mut denied = None;
+        let see = |entry: &Entry| {
+            if let Fact::RequestDenied { request, reason } = &entry.fact
+                && *request == id
+            {
+                denied = Some(reason.clone());
+            }
+        };
+        store.entries_at(at, see).ok()?;
+        denied
     };
     match tokio::task::spawn_blocking(look).await {
-        Ok(Some(Entry { fact: Fact::RequestDenied { reason, .. }, .. })) => {
-            format!("{request} was denied: {reason}\n")
-        }
+        Ok(Some(reason)) => format!("{request} was denied: {reason}\n"),
         _ => format!("{request} was not approved.\n"),
     }
 }
@@ -169,6 +195,19 @@ fn may_ask(gate: &Gate, greeted: &Greeted, client: SocketAddr) -> Result<Approva
     }
 }
 
+/// What policy's rule demands of a request, in the workflow's terms.
+#[must_use]
+pub fn demanded(rule: &ApprovalRule) -> RequestRule {
+    RequestRule {
+        approvals_needed: rule.approvals,
+        approver_roles: rule.roles.clone(),
+        clock: rule.clock,
+        longest_s: rule.longest.as_secs(),
+        lapses_after_s: rule.lapses.as_secs(),
+        use_within_s: rule.use_within.as_secs(),
+    }
+}
+
 async fn make(
     gate: &Gate,
     greeted: &Greeted,
@@ -182,14 +221,7 @@ async fn make(
         duration_s: rule.default.as_secs(),
         reason,
         ticket: None,
-        rule: RequestRule {
-            approvals_needed: rule.approvals,
-            approver_roles: rule.roles.clone(),
-            clock: rule.clock,
-            longest_s: rule.longest.as_secs(),
-            lapses_after_s: rule.lapses.as_secs(),
-            use_within_s: rule.use_within.as_secs(),
-        },
+        rule: demanded(rule),
     };
     let by = Actor::Person { person: greeted.who.person().clone(), identity: greeted.who.identity().clone() };
     let entries = gate.store.submit(by, command).await.map_err(|error| format!("{error}\n"))?;

@@ -24,12 +24,12 @@ struct Shared {
     clock: Clock,
     fuse: Fuse,
     last_words: Option<LastWords>,
-    stage: Mutex<Stage>,
+    phase: Mutex<Phase>,
     wake: Notify,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum Phase {
     Going,
     /// The target's side is dead; the client is being told.
     LastWord(Decided),
@@ -68,8 +68,8 @@ impl Ending {
     /// A session that has not ended. Its client will hear a last word only where there is a thread to end that.
     #[must_use]
     pub fn new(clock: Clock, last_words: Option<LastWords>) -> Self {
-        let (fuse, stage, wake) = (Fuse::default(), Mutex::new(Stage::Going), Notify::new());
-        Self { shared: Arc::new(Shared { clock, fuse, last_words, stage, wake }) }
+        let (fuse, phase, wake) = (Fuse::default(), Mutex::new(Phase::Going), Notify::new());
+        Self { shared: Arc::new(Shared { clock, fuse, last_words, phase, wake }) }
     }
 
     /// The fuse every socket of the session must be held by.
@@ -83,7 +83,7 @@ impl Ending {
     pub fn end(&self, reason: EndReason) {
         match &self.shared.last_words {
             Some(last_words) if reason.is_told() => {
-                if let Some(decided) = self.cut(reason, Cut::Targets, Stage::LastWord) {
+                if let Some(decided) = self.cut(reason, Cut::Targets, Phase::LastWord) {
                     last_words.give(self.clone(), decided.since_boot);
                 }
             }
@@ -93,13 +93,13 @@ impl Ending {
 
     fn end_unheard(&self, reason: EndReason) {
         let how = if reason.is_departure() { Cut::ThisSession } else { Cut::Everything };
-        self.cut(reason, how, |decided| Stage::Over(self.over(decided)));
+        self.cut(reason, how, |decided| Phase::Over(self.over(decided)));
     }
 
     /// Ends a session that never went live: the target's side is cut, and the client can still be told why until
     /// [`Self::hang_up`].
     pub(super) fn refuse(&self, reason: EndReason) {
-        self.cut(reason, Cut::Targets, |decided| Stage::Over(self.over(decided)));
+        self.cut(reason, Cut::Targets, |decided| Phase::Over(self.over(decided)));
     }
 
     /// Cuts whatever is left, however the lifecycle came to its end.
@@ -111,33 +111,33 @@ impl Ending {
 
     /// Ends the moment in which the client is told why, if there is one; says how the session ended.
     pub(super) fn sever(&self) -> Ended {
-        let mut stage = self.stage();
-        let mut decided = match &*stage {
-            Stage::Over(ended) => return *ended,
-            Stage::LastWord(decided) => *decided,
-            Stage::Going => self.decided(EndReason::ClientLeft),
+        let mut phase = self.phase();
+        let mut decided = match &*phase {
+            Phase::Over(ended) => return *ended,
+            Phase::LastWord(decided) => *decided,
+            Phase::Going => self.decided(EndReason::ClientLeft),
         };
         let more = self.shared.fuse.blow(Cut::Everything);
         decided.severed.targets += more.targets;
         decided.severed.failed += more.failed;
         let ended = self.over(decided);
-        *stage = Stage::Over(ended);
-        drop(stage);
+        *phase = Phase::Over(ended);
+        drop(phase);
         self.shared.wake.notify_waiters();
         ended
     }
 
     /// Says what was decided, if it was decided here and now.
-    fn cut(&self, reason: EndReason, how: Cut, next: impl FnOnce(Decided) -> Stage) -> Option<Decided> {
-        let mut stage = self.stage();
-        if !matches!(*stage, Stage::Going) {
+    fn cut(&self, reason: EndReason, how: Cut, next: impl FnOnce(Decided) -> Phase) -> Option<Decided> {
+        let mut phase = self.phase();
+        if !matches!(*phase, Phase::Going) {
             return None;
         }
         let mut decided = self.decided(reason);
         decided.severed = self.shared.fuse.blow(how);
         decided.targets_cut = self.shared.clock.now();
-        *stage = next(decided);
-        drop(stage);
+        *phase = next(decided);
+        drop(phase);
         self.shared.wake.notify_waiters();
         Some(decided)
     }
@@ -155,32 +155,32 @@ impl Ending {
         Ended { reason, decided: at, targets_cut, cut: clock.now(), took, severed }
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.shared.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.shared.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why it is over, if it is: from this moment nothing is forwarded any more.
     #[must_use]
     pub fn reason(&self) -> Option<EndReason> {
-        match &*self.stage() {
-            Stage::Going => None,
-            Stage::LastWord(decided) => Some(decided.reason),
-            Stage::Over(ended) => Some(ended.reason),
+        match &*self.phase() {
+            Phase::Going => None,
+            Phase::LastWord(decided) => Some(decided.reason),
+            Phase::Over(ended) => Some(ended.reason),
         }
     }
 
     /// How it ended, once both sides are cut.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
-        match &*self.stage() {
-            Stage::Going | Stage::LastWord(_) => None,
-            Stage::Over(ended) => Some(*ended),
+        match &*self.phase() {
+            Phase::Going | Phase::LastWord(_) => None,
+            Phase::Over(ended) => Some(*ended),
         }
     }
 
     /// Whether the client may be told something.
     pub(super) fn has_last_word(&self) -> bool {
-        matches!(*self.stage(), Stage::LastWord(_))
+        matches!(*self.phase(), Phase::LastWord(_))
     }
 
     /// Waits until it is over and says why. Cancel-safe.

@@ -23,6 +23,7 @@ mod stage;
 mod sweep;
 mod witnesses;
 
+pub use dialogue::demanded;
 pub use ending::{Ended, Ending};
 pub use gate::{Gate, Limits};
 pub use last_word::LastWords;

@@ -1,6 +1,6 @@
 //! Proof of a live allow. The only constructor is a decision, and the decision is asked again on every change.
 //!
-//! A session starts under one grant. Others that the person holds for the same `LOGIN@TARGET` are known to it from the
+//! A session starts under one grant: the longest that policy lets it begin with. Others that the person holds for the same `LOGIN@TARGET` are known to it from the
 //! start; one is *taken up* when a channel needs what only it allows, and from then on its end is the session's too.
 //!
 //! *Subscribe, then decide*: a change between the two would otherwise be lost. The subscription outlives the decision
@@ -105,27 +105,12 @@ impl Permit {
             Ok(grants)
         })?;
         let verified = verified(gate, found)?;
-        let (found, others) = verified.split_first().ok_or(NoPermit::NoGrant)?;
-        // The clock of one that starts with its first use starts with a session of its own.
-        let others: Vec<&access::Grant> = others.iter().filter(|grant| grant.facts.ends.is_some()).collect();
-        let all = || std::iter::once(found).chain(others.iter().copied());
-        let subject = Arc::new(Subject {
-            session: session.clone(),
-            grant: found.facts.grant.clone(),
-            person: who.person().clone(),
-            name: who.name().clone(),
-            identity: who.identity().clone(),
-            proof: who.proof(),
-            certified: who.certified(),
-            login: login.clone(),
-            target: target.clone(),
-            capabilities: all().flat_map(|grant| grant.facts.capabilities.iter().cloned()).collect(),
-            reason: found.request.facts.reason.clone(),
-            client,
-            others: others.iter().map(|grant| grant.facts.grant.clone()).collect(),
-            window: Mutex::default(),
-            shortened: Notify::new(),
-        });
+        let under = |nth| Subject::under(&verified, nth, session, who, (login, target), client);
+        let opens = |subject: &Subject| subject.ask(gate, &Action::SessionOpen).is_ok();
+        // Only a look: what counts is asked again below, once changes are heard.
+        let chosen =
+            if verified.len() > 1 { (0..verified.len()).filter_map(under).find(opens) } else { None };
+        let subject = Arc::new(chosen.or_else(|| under(0)).ok_or(NoPermit::NoGrant)?);
         let sentry =
             Sentry { gate: Arc::downgrade(gate), subject: Arc::clone(&subject), ending: ending.clone() };
         let topics = [
@@ -133,7 +118,7 @@ impl Permit {
             Topic::Person(subject.person.clone()),
             Topic::Target(subject.target.clone()),
         ];
-        let grants = all().map(|grant| Topic::Grant(grant.facts.grant.clone()));
+        let grants = std::iter::once(&subject.grant).chain(&subject.others).cloned().map(Topic::Grant);
         let interest = Interest::in_topics(topics.into_iter().chain(grants));
         let subscription = gate.store.changes().subscribe(interest, Arc::new(sentry));
         subject
@@ -179,6 +164,40 @@ impl No {
 }
 
 impl Subject {
+    /// The question about a session that starts under the `nth` of some grants and may take up the others.
+    fn under(
+        grants: &[access::Grant],
+        nth: usize,
+        session: &SessionId,
+        who: &Authenticated,
+        (login, target): (&Login, &TargetName),
+        client: IpAddr,
+    ) -> Option<Self> {
+        let first = grants.get(nth)?;
+        // The clock of one that starts with its first use starts with a session of its own.
+        let is_other =
+            |grant: &&access::Grant| grant.facts.grant != first.facts.grant && grant.facts.ends.is_some();
+        let others = grants.iter().filter(is_other);
+        let all = std::iter::once(first).chain(others.clone());
+        Some(Self {
+            session: session.clone(),
+            grant: first.facts.grant.clone(),
+            person: who.person().clone(),
+            name: who.name().clone(),
+            identity: who.identity().clone(),
+            proof: who.proof(),
+            certified: who.certified(),
+            login: login.clone(),
+            target: target.clone(),
+            capabilities: all.flat_map(|grant| grant.facts.capabilities.iter().cloned()).collect(),
+            reason: first.request.facts.reason.clone(),
+            client,
+            others: others.map(|grant| grant.facts.grant.clone()).collect(),
+            window: Mutex::default(),
+            shortened: Notify::new(),
+        })
+    }
+
     /// Asks whether `action` is allowed now: the ledger's state first, then policy. The one function used at the start
     /// and for every channel. What the grant the session started under does not allow, another one may.
     pub(super) fn ask(&self, gate: &Gate, action: &Action) -> Result<String, No> {
@@ -196,41 +215,42 @@ impl Subject {
         self.ask_under(gate, &Action::SessionOpen, &self.grant)?;
         let uses = self.window().uses.clone();
         for (grant, capability) in uses {
-            if grant != self.grant {
-                self.ask_under(gate, &Action::SessionOpen, &grant)?;
-            }
-            self.ask_under(gate, &Action::Use(capability), &grant)?;
+            self.may_use(gate, &capability, &grant)?;
         }
         Ok(())
     }
 
-    /// Uses a grant for `capability`, when it allows that. Noted before it is asked: a revocation between the two then
-    /// ends the session instead of being missed.
+    /// Uses a grant for `capability`, when it allows that. Asked before it is noted, so that what is refused is never the
+    /// session's: and again afterwards, so that no revocation falls between.
     fn take_up(&self, gate: &Gate, capability: &Capability, grant: &GrantId) -> Result<String, No> {
         let entry = (grant.clone(), capability.clone());
-        let is_new = self.window().uses.insert(entry.clone());
-        let may_begin = !is_new || *grant == self.grant || is_backed(gate, grant);
-        let answer = if may_begin {
-            self.ask_under(gate, &Action::Use(capability.clone()), grant)
-        } else {
-            Err(No::new(EndReason::GrantRevoked))
-        };
-        let mut window = self.window();
-        match answer {
-            Ok(policies) if *grant == self.grant => Ok(policies),
-            Ok(policies) => {
-                let until = self.end_of(gate, grant);
-                window.until = window.until.map(|before| before.min(until));
-                self.shortened.notify_one();
-                Ok(format!("{policies}, under {grant}"))
+        let policies = self.may_use(gate, capability, grant)?;
+        if !self.window().uses.contains(&entry) {
+            if *grant != self.grant && !is_backed(gate, grant) {
+                return Err(No::new(EndReason::GrantRevoked));
             }
-            Err(no) => {
-                if is_new {
-                    window.uses.remove(&entry);
-                }
-                Err(no)
+            self.window().uses.insert(entry.clone());
+            if let Err(no) = self.may_use(gate, capability, grant) {
+                self.window().uses.remove(&entry);
+                return Err(no);
             }
         }
+        if *grant == self.grant {
+            return Ok(policies);
+        }
+        let until = self.end_of(gate, grant);
+        let mut window = self.window();
+        window.until = window.until.map(|before| before.min(until));
+        self.shortened.notify_one();
+        Ok(format!("{policies}, under {grant}"))
+    }
+
+    /// Whether a grant lets this session go on and use `capability`.
+    fn may_use(&self, gate: &Gate, capability: &Capability, grant: &GrantId) -> Result<String, No> {
+        if *grant != self.grant {
+            self.ask_under(gate, &Action::SessionOpen, grant)?;
+        }
+        self.ask_under(gate, &Action::Use(capability.clone()), grant)
     }
 
     fn ask_under(&self, gate: &Gate, action: &Action, grant: &GrantId) -> Result<String, No> {

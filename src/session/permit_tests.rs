@@ -32,7 +32,7 @@ const STRANGER: u8 = 9;
 
 pub(in crate::session) struct World {
     pub(in crate::session) gate: Arc<Gate>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl World {
@@ -57,7 +57,7 @@ impl World {
             store,
             clock,
         });
-        let world = Self { gate, _directory: directory };
+        let world = Self { gate, directory };
         for (name, role, seed) in
             [("erin", "operator", ERIN), ("alice", "approver", ALICE), ("bob", "approver", BOB)]
         {
@@ -209,6 +209,63 @@ fn a_grant_as_it_was_approved_opens_a_session() {
     let grant = world.granted(None);
     assert_eq!(check_approvals(&world.gate, &grant), Ok(()));
     assert_eq!(world.obtain(), Ok(grant.facts.grant));
+}
+
+/// Policies of the site that forbid sessions under grants that end after `latest`.
+fn forbid_long_grants(world: &World, latest: Timestamp) {
+    let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let place = world.directory.path().join("policies");
+    std::fs::create_dir(&place).unwrap();
+    for name in ["approvals.toml", "default.cedar"] {
+        std::fs::copy(ours.join(name), place.join(name)).unwrap();
+    }
+    let rule = format!(
+        "@id(\"not-so-long\")\n@reason(\"too long\")\nforbid (principal, action == Action::\"session:open\", resource)\n\
+         when {{ context has grant && context.grant has ends && context.grant.ends > datetime(\"{latest:.3}\") }};\n"
+    );
+    std::fs::write(place.join("long.cedar"), rule).unwrap();
+    drop(world.gate.policy.reload_from(Some(place), |_| Ok::<_, std::convert::Infallible>(())).unwrap());
+}
+
+#[test]
+fn a_session_begins_under_the_longest_grant_that_policy_lets_it_begin_with() {
+    let world = World::new();
+    let long = world.granted_for(1800, None);
+    let short = world.granted_for(600, None);
+    assert_eq!(world.obtain(), Ok(long.facts.grant));
+    let ends = short.facts.ends.unwrap();
+    forbid_long_grants(&world, ends + Duration::from_secs(60));
+    assert_eq!(world.obtain(), Ok(short.facts.grant));
+    std::fs::remove_dir_all(world.directory.path().join("policies")).unwrap();
+    forbid_long_grants(&world, ends - Duration::from_secs(60));
+    let refused = world.obtain();
+    assert!(matches!(&refused, Err(NoPermit::Refused { words, .. }) if words == "too long"), "{refused:?}");
+}
+
+/// What was asked for in vain is never something the session does, however the question about that falls.
+#[test]
+fn a_use_that_is_refused_ends_nothing() {
+    let world = World::new();
+    world.granted(None);
+    let (who, session, login, target) = world.erin_connects();
+    let ending = Ending::new(world.gate.clock.clone(), None);
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let permit = Permit::obtain(&world.gate, &session, &who, (&login, &target), client, &ending).unwrap();
+    let (gate, subject) = (&world.gate, &permit.subject);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        let asking = threads.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(subject.ask(gate, &Action::Use(Capability::Exec)).is_err());
+            }
+        });
+        let cut = (0..300).filter(|_| subject.still(gate).is_err()).count();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        asking.join().unwrap();
+        assert_eq!(cut, 0, "times the session would have ended");
+    });
+    assert!(subject.ask(gate, &Action::Use(Capability::Shell)).is_ok());
+    assert!(subject.still(gate).is_ok());
 }
 
 /// A way to change a grant: what is changed, how, and the words it is refused with.

@@ -10,9 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::close::note;
 use super::gate::Gate;
-use crate::access::Command;
+use crate::access::{Command, fitting_line};
 use crate::ledger::entry::{Actor, EndFacts, Receipt, Verified};
 use crate::model::{Clock, EndReason, SessionId, Timestamp};
 use crate::recording::{Recovered, RecoveredState, end_of};
@@ -102,7 +101,7 @@ fn end(
             (last_frame, digest.to_string(), bytes, Vec::new())
         }
         Some(RecoveredState::Damaged { why }) => {
-            (0, String::new(), 0, vec![note(&format!("its recording is damaged: {why}"))])
+            (0, String::new(), 0, vec![fitting_line(&format!("its recording is damaged: {why}"))])
         }
         None => (0, String::new(), 0, vec!["no recording was found for it".to_owned()]),
     };

@@ -58,8 +58,8 @@ pub(super) type TableDigest = (&'static str, [u8; 32]);
 
 /// Derived tables that are made again only to be compared.
 pub(super) trait Scratch {
-    /// Writes rows, in their order.
-    fn put(&mut self, rows: &[Row]) -> Result<(), BackendError>;
+    /// Writes inner hashes, and rows in their order.
+    fn put(&mut self, nodes: &[TileNode], rows: &[Row]) -> Result<(), BackendError>;
     /// As [`Reader::tables`].
     fn tables(&self) -> Result<Vec<TableDigest>, BackendError>;
 }

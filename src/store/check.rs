@@ -3,8 +3,6 @@
 //! Done at every start and by `postern ledger verify`. Each way of tampering ends in its own error: an entry edited, an
 //! entry deleted, the whole rewritten, the database rolled back, a table row edited. Read next: `error.rs`.
 
-use std::collections::BTreeMap;
-
 use super::backend::{Live, Reader, Row, TableDigest};
 use super::error::{BackendError, StoreError};
 use super::project;
@@ -97,12 +95,12 @@ pub(super) fn whole(reader: &dyn Reader, key: &VerifierKey) -> Result<Replayed, 
         nodes.extend(more_nodes);
         rows.extend(more_rows);
         if rows.len() >= ROWS && made.is_ok() {
-            made = scratch.put(&rows);
+            made = scratch.put(&nodes, &rows);
+            nodes.clear();
             rows.clear();
         }
     })?;
-    made.and_then(|()| scratch.put(&rows))?;
-    tree_is(reader, &nodes)?;
+    made.and_then(|()| scratch.put(&nodes, &rows))?;
     tables_are(&reader.live()?, &found.state)?;
     history_is(&reader.tables()?, &scratch.tables()?)?;
     Ok(found)
@@ -133,20 +131,6 @@ pub(super) fn not_rolled_back(
     if then.root() == noted.root { Ok(()) } else { Err(StoreError::RootDiffers) }
 }
 
-fn tree_is(reader: &dyn Reader, nodes: &[TileNode]) -> Result<(), StoreError> {
-    let mut by_level: BTreeMap<u8, Vec<TreeHash>> = BTreeMap::new();
-    for node in nodes {
-        by_level.entry(node.level).or_default().push(node.hash);
-    }
-    for (level, hashes) in by_level {
-        let most = u64::try_from(hashes.len()).unwrap_or(u64::MAX);
-        if reader.hashes(level, 0, most.saturating_add(1))? != hashes {
-            return Err(StoreError::TreeEdited);
-        }
-    }
-    Ok(())
-}
-
 /// Compares what the tables say of the past, which no state holds any more, and how the database is laid out.
 fn history_is(found: &[TableDigest], expected: &[TableDigest]) -> Result<(), StoreError> {
     match found.iter().zip(expected).find(|(found, expected)| found != expected) {
@@ -154,6 +138,7 @@ fn history_is(found: &[TableDigest], expected: &[TableDigest]) -> Result<(), Sto
         Some((("layout", _), _)) => Err(StoreError::Backend(BackendError::Damaged(
             "it has a table, index, trigger or view that this program did not make".to_owned(),
         ))),
+        Some((("nodes", _), _)) => Err(StoreError::TreeEdited),
         Some(((table, _), _)) => Err(StoreError::ProjectionEdited { table }),
     }
 }

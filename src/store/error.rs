@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::access::Denied;
+use crate::ledger::entry::Entry;
 use crate::ledger::{CanonicalError, CheckpointError};
 
 /// A store that cannot be opened, read or written.
@@ -13,7 +14,7 @@ pub enum StoreError {
     /// The database failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// An entry cannot be read, or is too long to be written.
+    /// An entry cannot be read.
     #[error("{0}")]
     Canonical(String),
     /// The signed head is not this node's or not this ledger's.
@@ -80,6 +81,9 @@ pub enum StoreError {
         /// Entries signed for.
         signed: u64,
     },
+    /// Somebody who only looks tried to change something.
+    #[error("the ledger was opened to be looked at only: nothing in it can be changed")]
+    ReadOnly,
     /// The entries do not give the signed root.
     #[error("the ledger was rewritten: its entries do not give the root that this node signed")]
     RootDiffers,
@@ -89,6 +93,12 @@ pub enum StoreError {
     /// The writer has stopped; nothing can be appended until the next start.
     #[error("the ledger cannot be written any more: {0}; restart postern when this is mended")]
     Stopped(String),
+    /// What was to be written is longer than an entry can be; the caller's fault.
+    #[error("this is too long for one entry of the ledger: {bytes} bytes, of at most {}", Entry::LONGEST)]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// A stored hash inside the tree is wrong.
     #[error("a stored hash of the ledger's tree was edited: run `postern ledger rebuild`")]
     TreeEdited,
@@ -96,7 +106,10 @@ pub enum StoreError {
 
 impl From<CanonicalError> for StoreError {
     fn from(error: CanonicalError) -> Self {
-        Self::Canonical(error.to_string())
+        match error {
+            CanonicalError::TooLong { bytes } => Self::TooLong { bytes },
+            CanonicalError::Unreadable { .. } => Self::Canonical(error.to_string()),
+        }
     }
 }
 

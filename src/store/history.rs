@@ -1,17 +1,19 @@
 //! Questions about the past: entries by index, and requests, grants and sessions also when they are over.
 //!
 //! These read the database and may take milliseconds; in async code, call them through `spawn_blocking`. Read next:
-//! `export.rs`.
+//! `store.rs`.
 
 use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
-use crate::ledger::entry::{Entry, Fact};
+use crate::ledger::entry::Entry;
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
-use crate::model::{SessionId, Timestamp};
+use crate::model::Timestamp;
 
 /// Most entries in one page.
 const PAGE: u64 = 1000;
+/// Entries read at once of those that share a time, which are few.
+const GROUP: u64 = 32;
 
 /// An entry, and the proof that it is in the ledger under a signed checkpoint.
 #[derive(Debug, Clone)]
@@ -24,15 +26,6 @@ pub struct EntryProof {
     pub checkpoint: String,
 }
 
-/// The receipt of a session that is over: its record, and the proof that its end was logged.
-#[derive(Debug, Clone)]
-pub struct SessionReceipt {
-    /// The session.
-    pub session: SessionRecord,
-    /// The entry of its end.
-    pub proof: EntryProof,
-}
-
 impl Store {
     /// Entries from an index on, at most `most` (and never more than a thousand).
     ///
@@ -43,29 +36,30 @@ impl Store {
         stored.iter().map(|stored| Ok(Entry::parse(stored.seq, &stored.bytes)?)).collect()
     }
 
-    /// The entry appended at a time that fits, if there is one. A ledger's times never go back, so it is found by
-    /// halving.
+    /// Shows every entry appended at a time, in order. A ledger's times never go back, so they are found by halving.
+    /// Others may ask between two steps.
     ///
     /// # Errors
     /// When the database fails or an entry cannot be read.
-    pub fn entry_at(&self, at: Timestamp, fits: impl Fn(&Fact) -> bool) -> Result<Option<Entry>, StoreError> {
-        self.frozen(|reader| {
-            let read = |from, most| -> Result<Vec<Entry>, StoreError> {
-                let stored = reader.entries(from, most)?;
-                stored.iter().map(|stored| Ok(Entry::parse(stored.seq, &stored.bytes)?)).collect()
-            };
-            let (mut low, mut high) = (0, self.head(reader)?.1.size);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                if read(middle, 1)?.first().is_some_and(|entry| entry.at < at) {
-                    low = middle + 1;
-                } else {
-                    high = middle;
-                }
+    pub fn entries_at(&self, at: Timestamp, mut see: impl FnMut(&Entry)) -> Result<(), StoreError> {
+        let size = { self.head(self.reader().as_ref())?.1.size };
+        let (mut low, mut high) = (0, size);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.entries(middle, 1)?.first().is_some_and(|entry| entry.at < at) {
+                low = middle + 1;
+            } else {
+                high = middle;
             }
-            let mut then = read(low, PAGE)?.into_iter().take_while(|entry| entry.at == at);
-            Ok(then.find(|entry| fits(&entry.fact)))
-        })
+        }
+        loop {
+            let page = self.entries(low, GROUP)?;
+            page.iter().take_while(|entry| entry.at == at).for_each(&mut see);
+            match page.last() {
+                Some(last) if last.at == at => low = last.seq.saturating_add(1),
+                Some(_) | None => return Ok(()),
+            }
+        }
     }
 
     /// The newest signed checkpoint.
@@ -126,19 +120,7 @@ impl Store {
         Ok(self.reader().sessions(filter)?)
     }
 
-    /// The receipt of a session that is over.
-    ///
-    /// # Errors
-    /// When there is no such session, it is not over, or the database fails.
-    pub fn receipt(&self, session: &SessionId) -> Result<SessionReceipt, StoreError> {
-        let found = self.reader().sessions(&Filter::by_prefix(session.as_str()))?;
-        let session = found.into_iter().next().ok_or(StoreError::NotFound("such session"))?;
-        let seq = session.end.as_ref().map(|end| end.seq);
-        let proof = self.prove(seq.ok_or(StoreError::NotFound("end of that session yet"))?)?;
-        Ok(SessionReceipt { session, proof })
-    }
-
-    pub(super) fn head(&self, reader: &dyn Reader) -> Result<(String, Checkpoint), StoreError> {
+    fn head(&self, reader: &dyn Reader) -> Result<(String, Checkpoint), StoreError> {
         let note = reader.head()?.ok_or(StoreError::HeadMissing)?;
         let head = Checkpoint::open(&note, self.checkpoint_key())?;
         Ok((note, head))

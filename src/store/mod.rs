@@ -16,7 +16,6 @@ mod check;
 mod conformance;
 mod directory;
 mod error;
-mod export;
 mod history;
 mod project;
 mod sqlite;
@@ -30,5 +29,5 @@ pub use backend::{Filter, GrantRecord, RequestRecord, SessionEnd, SessionRecord,
 pub use changes::{Changes, Interest, Subscription, Topic, Watcher};
 pub use check::Checked;
 pub use error::{BackendError, StoreError, SubmitError};
-pub use history::{EntryProof, SessionReceipt};
+pub use history::EntryProof;
 pub use store::Store;

@@ -14,7 +14,7 @@ use super::changes::{self, Changes};
 use super::check::{self, Checked};
 use super::directory::Directory;
 use super::error::{StoreError, SubmitError};
-use super::sqlite::Sqlite;
+use super::sqlite::{self, Sqlite};
 use super::writer::{Job, Jobs, NotTaken, Outcome, Writer, queue};
 use crate::access::{Command, State};
 use crate::ledger::VerifierKey;
@@ -32,12 +32,15 @@ pub struct Store {
 }
 
 struct Inner {
-    jobs: Jobs,
+    /// None in a store that only looks, and while closing.
+    jobs: Option<Jobs>,
     threads: Vec<JoinHandle<()>>,
     state: Arc<RwLock<State>>,
     changes: Changes,
     reader: Mutex<Box<dyn Reader>>,
     key: VerifierKey,
+    /// Held by a store that only looks; else the writer has it.
+    _held: Option<Directory>,
 }
 
 impl Store {
@@ -58,13 +61,46 @@ impl Store {
         Self::over(backend, held, signer, origin, clock)
     }
 
+    /// Opens the ledger in a directory to look at it: checks the database's own structure and every entry, as
+    /// [`Self::open`] does, against the node's public key, and changes no byte of the directory, which may be a copy on a medium that cannot be written.
+    ///
+    /// # Errors
+    /// When another process writes it, or it is not whole; every later [`Self::submit`] is [`StoreError::ReadOnly`].
+    pub fn look(
+        directory: &Path,
+        public_key: [u8; 32],
+        origin: &str,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let (held, database) = Directory::look(directory)?;
+        let key = ledger_key(origin, public_key)?;
+        let reader = sqlite::look(&database)?;
+        reader.integrity()?;
+        let found = check::whole(reader.as_ref(), &key)?;
+        check::not_rolled_back(reader.as_ref(), &key, &found, held.head()?.as_deref())?;
+        let failed = |e: std::io::Error| StoreError::Stopped(e.to_string());
+        // There will be no news.
+        let (changes, _, feed) = changes::start(clock).map_err(failed)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                jobs: None,
+                threads: vec![feed],
+                state: Arc::new(RwLock::new(found.state)),
+                changes,
+                reader: Mutex::new(reader),
+                key,
+                _held: Some(held),
+            }),
+        })
+    }
+
     /// Makes every table that can be made from the entries again, after checking the entries themselves.
     ///
     /// # Errors
     /// When another process has the ledger, or its entries are not whole.
     pub fn rebuild(directory: &Path, signer: &dyn Signer, origin: &str) -> Result<Checked, StoreError> {
         let held = Directory::take(directory)?;
-        let key = ledger_key(origin, signer)?;
+        let key = ledger_key(origin, signer.public_key())?;
         let mut backend = Sqlite::open(&held.database()?)?;
         let reader = backend.reader()?;
         let (mut nodes, mut rows): (Vec<_>, Vec<Row>) = (Vec::new(), Vec::new());
@@ -84,7 +120,7 @@ impl Store {
         origin: &str,
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let key = ledger_key(origin, signer.as_ref())?;
+        let key = ledger_key(origin, signer.public_key())?;
         let reader = backend.reader()?;
         let found = check::whole(reader.as_ref(), &key)?;
         check::not_rolled_back(reader.as_ref(), &key, &found, directory.head()?.as_deref())?;
@@ -110,8 +146,9 @@ impl Store {
         let thread = spawn("ledger-writer", Urgency::Cut, move || writer.run(&queue)).map_err(failed)?;
         let threads = vec![thread, feed];
         let reader = Mutex::new(reader);
-        let store =
-            Self { inner: Arc::new(Inner { jobs, threads, state, changes, reader, key: key.clone() }) };
+        let inner =
+            Inner { jobs: Some(jobs), threads, state, changes, reader, key: key.clone(), _held: None };
+        let store = Self { inner: Arc::new(inner) };
         if is_new {
             let first = Command::Initialise { origin: origin.to_owned(), checkpoint_key: key.to_string() };
             store.submit_blocking(Actor::Node, first).map_err(|error| match error {
@@ -133,7 +170,7 @@ impl Store {
         let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
         let mut job = Job { by, command, answer };
         loop {
-            match self.inner.jobs.offer(job) {
+            match self.jobs()?.offer(job) {
                 Ok(()) => break,
                 Err(NotTaken::Full(back)) => job = *back,
                 Err(NotTaken::Gone) => return Err(gone()),
@@ -150,7 +187,7 @@ impl Store {
     pub fn submit_blocking(&self, by: Actor, command: Command) -> Result<Vec<Arc<Entry>>, SubmitError> {
         let (answer, outcome) = sync_channel(1);
         let answer = Box::new(move |result: Outcome| drop(answer.send(result)));
-        if !self.inner.jobs.send(Job { by, command, answer }) {
+        if !self.jobs()?.send(Job { by, command, answer }) {
             return Err(gone());
         }
         outcome.recv().unwrap_or_else(|_| Err(gone()))
@@ -177,7 +214,8 @@ impl Store {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn verify(&self) -> Result<Checked, StoreError> {
+    #[cfg(test)]
+    pub(super) fn verify(&self) -> Result<Checked, StoreError> {
         self.frozen(|reader| {
             reader.integrity()?;
             Ok(check::whole(reader, &self.inner.key)?.checked())
@@ -191,9 +229,12 @@ impl Store {
     ) -> Result<R, StoreError> {
         let reader = self.reader();
         reader.freeze()?;
-        let result = look(reader.as_ref());
-        reader.thaw()?;
-        result
+        let _thaw = Thaw(reader.as_ref());
+        look(reader.as_ref())
+    }
+
+    fn jobs(&self) -> Result<&Jobs, StoreError> {
+        self.inner.jobs.as_ref().ok_or(StoreError::ReadOnly)
     }
 
     pub(super) fn reader(&self) -> MutexGuard<'_, Box<dyn Reader>> {
@@ -203,20 +244,35 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // A sender nobody listens to takes the place of ours, so that the writer sees its last one go.
-        drop(std::mem::replace(&mut self.jobs, queue().0));
+        // The writer ends when its last sender goes.
+        self.jobs = None;
+        // The last clone may be dropped by a watcher or an answer, on one of these very threads. The others wait for
+        // that one, so none of them is waited for there; they end by themselves.
+        let here = std::thread::current().id();
+        if self.threads.iter().any(|thread| thread.thread().id() == here) {
+            return;
+        }
         for thread in self.threads.drain(..) {
-            // The last clone may be dropped by a watcher or an answer, on one of these very threads.
-            let is_here = thread.thread().id() == std::thread::current().id();
-            if !is_here && thread.join().is_err() {
+            if thread.join().is_err() {
                 tracing::error!("a thread of the ledger panicked");
             }
         }
     }
 }
 
-fn ledger_key(origin: &str, signer: &dyn Signer) -> Result<VerifierKey, StoreError> {
-    VerifierKey::new(origin, signer.public_key()).map_err(|e| StoreError::Checkpoint(e.into()))
+/// Lets the reader see later moments again, also when what it froze for has panicked.
+struct Thaw<'a>(&'a dyn Reader);
+
+impl Drop for Thaw<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.thaw() {
+            tracing::error!(%error, "a reader of the ledger stays at one moment");
+        }
+    }
+}
+
+fn ledger_key(origin: &str, public_key: [u8; 32]) -> Result<VerifierKey, StoreError> {
+    VerifierKey::new(origin, public_key).map_err(|e| StoreError::Checkpoint(e.into()))
 }
 
 fn gone() -> SubmitError {

@@ -18,6 +18,7 @@ parser = argparse.ArgumentParser()
 for name in ("--user", "--key", "--known-hosts", "--attack", "--other-key"):
     parser.add_argument(name, required=True)
 parser.add_argument("--port", type=int, required=True)
+parser.add_argument("--place", help="where an upload goes")
 options = parser.parse_args()
 
 KEY = paramiko.Ed25519Key.from_private_key_file(options.key)
@@ -346,6 +347,60 @@ def environment_flood():
     made.close()
 
 
+def variables_of_many_channels():
+    """What clients with many variables do over a connection that lives long: each channel is refused a few."""
+    made = logged_in()
+    for _ in range(12):
+        channel = made.open_session(timeout=LIMIT)
+        for index in range(100):
+            raw(made, 98, channel.remote_chanid, b"env", False, b"V%d" % index, b"x")
+        channel.exec_command("echo still here")
+        assert channel.recv(100) == b"still here\n"
+        channel.close()
+    made.close()
+
+
+def denied_starts():
+    """On a right that allows no commands: the same one, again and again."""
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    for _ in range(10_000):
+        if not raw(made, 98, channel.remote_chanid, b"exec", False, b"id"):
+            break
+    made.join(LIMIT)
+    assert not made.is_active(), "a client that starts nothing but what is denied was never hung up on"
+    made.close()
+
+
+def second_start():
+    made, channel = with_channel((b"exec", b"cat"), (b"exec", b"id"), (b"shell",))
+    channel.sendall(b"the first\n")
+    assert channel.recv(100) == b"the first\n"
+    made.close()
+
+
+def leave_at_once(command, wait):
+    """Sends an upload, the end of it and the end of the channel, and is gone before the target has taken it."""
+    content = b"".join(b"%015d\n" % number for number in range(200_000))
+    made = logged_in()
+    channel = made.open_session(timeout=LIMIT)
+    channel.exec_command(f"{command} > {options.place}; echo done > {options.place}-done")
+    channel.sendall(content)
+    channel.shutdown_write()
+    channel.close()
+    time.sleep(wait)
+    made.close()
+
+
+def leave_a_slow_target():
+    leave_at_once("sleep 4; cat", 0)
+
+
+def leave_an_echo():
+    """The target answers with all it gets, which nobody reads."""
+    leave_at_once("tee /dev/stderr", 1)
+
+
 def agent_and_x11():
     made, channel = with_channel(
         (b"auth-agent-req@openssh.com",),
@@ -393,11 +448,17 @@ attacks = {
     "environment": environment,
     "environment-cap": environment_cap,
     "environment-flood": environment_flood,
+    "variables-of-many-channels": variables_of_many_channels,
+    "denied-starts": denied_starts,
+    "second-start": second_start,
+    "leave-a-slow-target": leave_a_slow_target,
+    "leave-an-echo": leave_an_echo,
     "agent-and-x11": agent_and_x11,
     "unknown-requests": unknown_requests,
 }
 assert cMSG_CHANNEL_OPEN == bytes([90])
 attacks[options.attack]()
-if not gate_answers():
+# Where no command is allowed there is nothing to ask for.
+if options.attack != "denied-starts" and not gate_answers():
     sys.exit("the gate no longer answers a well-behaved client")
 print("ok")

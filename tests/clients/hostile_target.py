@@ -75,6 +75,8 @@ def noise(process, word):
         return [(80, String(b"no-such@example.org"), Boolean(bool(index % 2))) for index in range(10_000)]
     if word == "channels":
         return [(90, String(b"no-such"), number(index), number(1 << 20), number(0)) for index in range(10_000)]
+    if word == "strangers":
+        return [(90, String(b"no-such"), number(index), number(1 << 20), number(1 << 15)) for index in range(10_000)]
     if word == "lengths":
         return [(94, number(theirs), number((1 << 32) - 1), b"x"), (98, number(theirs), number(1 << 31))]
     if word == "statuses":

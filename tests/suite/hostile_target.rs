@@ -83,7 +83,8 @@ fn noise_from_a_target_harms_nobody_else() {
     let canary = hostile.world.target();
     hostile.world.grant("erin", &canary, ALL);
     let client = hostile.world.client("alice");
-    let floods = ["windows", "replies", "requests", "channels", "lengths", "statuses"].map(str::to_owned);
+    let floods =
+        ["windows", "replies", "requests", "channels", "strangers", "lengths", "statuses"].map(str::to_owned);
     // Not a disconnect, and no key exchange: those have tests of their own.
     let numbers = (2..=255).filter(|number| !(20..=49).contains(number)).map(|number| number.to_string());
     let mut survived = 0;
@@ -91,9 +92,28 @@ fn noise_from_a_target_harms_nobody_else() {
         let said = client.exec(&hostile.name, &word);
         assert!(said.out.is_empty() || said.out.ends_with("survived\n"), "{word}: {said:?}");
         survived += usize::from(said.code == 0 && said.out.ends_with("survived\n"));
+        if word == "strangers" {
+            is_told_with_a_number(&hostile);
+        }
     }
     assert!(survived > 0, "the target has been heard at all: {}", hostile.process.log());
     is_well(hostile.world, &canary, "the noise");
+}
+
+/// Of ten thousand channels that a target asked for, the first hundred are events, and then one says that there are more,
+/// and one how many there were.
+fn is_told_with_a_number(hostile: &Hostile) {
+    hostile.world.ended(&hostile.name);
+    let refused = |row: &serde_json::Value| {
+        let events = hostile.world.events(&crate::postern::id(&row.to_string(), "ses_").unwrap());
+        let refused = events.into_iter().filter(|event| event["type"] == "refused");
+        refused.filter_map(|event| event["what"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let all: Vec<Vec<String>> = hostile.world.sessions(&hostile.name).iter().map(refused).collect();
+    let flood = all.iter().max_by_key(|refused| refused.len()).unwrap();
+    assert_eq!(flood.len(), 102, "{all:?}");
+    assert!(flood[100].contains("only counted"), "{flood:?}");
+    assert!(flood[101].contains("further channels"), "{flood:?}");
 }
 
 /// D-10: the twin of those below. New keys that the target asks for are exchanged, and the session goes on.

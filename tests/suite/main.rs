@@ -22,6 +22,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod full_disk;
@@ -63,6 +65,8 @@ mod registering;
 mod rekey;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod second_reader;
 #[cfg(test)]
 mod security_keys;
 #[cfg(test)]

@@ -55,6 +55,8 @@ fn the_tail_follows_what_is_appended() {
 fn a_copy_of_the_ledger_is_checked_without_a_bastion_and_a_changed_one_is_not() {
     let world = World::shared();
     let out = keeper::directory().join("copy");
+    // Again into the same place, which by then may lack a few entries: it is the same ledger.
+    world.machine.ok(&["ledger", "export", &out.to_string_lossy()]);
     world.machine.ok(&["ledger", "export", &out.to_string_lossy()]);
     let checkpoint = fs::read_to_string(out.join("checkpoint")).unwrap();
     let size: usize = checkpoint.lines().nth(1).unwrap().parse().unwrap();
@@ -115,6 +117,15 @@ fn policies_are_checked_and_tested_without_a_bastion() {
     policies(&dir, "default.cedar", |text| text.replacen("Role::\"approver\"", "Role::\"operator\"", 1));
     let said = hand.refused(&["policy", "check", &shown]);
     assert!(said.contains("never comes into force") && said.contains("approver"), "{said}");
+    let said = hand.run(&["policy", "test", &shown, "--json"]);
+    let rows = json(&said.out);
+    let wrong = |row: &&Value| row["wrong"].is_string() && row["expected"] != row["allowed"];
+    assert!(
+        said.code == 1
+            && rows["ok"] == false
+            && rows["items"].as_array().unwrap().iter().any(|row| wrong(&row))
+    );
+    assert!(said.err.contains("expected no, allowed by"), "{}", said.err);
     policies(&dir, "default.cedar", |text| format!("{text}\npermit(principal, action)"));
     let said = hand.refused(&["policy", "test", &shown]);
     assert!(said.contains("default.cedar"), "{said}");
@@ -203,6 +214,54 @@ fn the_doctor_finds_what_is_wrong() {
     assert_eq!(level(&checks(), "ledger"), "fail");
     fs::rename(world.state.join("ledger.away"), world.state.join("ledger")).unwrap();
     assert_eq!(checks()["ok"], true);
+}
+
+/// A directory that nobody serves is evidence too: reading it leaves every byte, also of what a crash left, and a copy
+/// needs no sealing key.
+#[test]
+fn reading_a_stopped_bastions_directory_changes_nothing_in_it() {
+    let world = World::fresh();
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    world.client("alice").ok(&target, "echo evidence");
+    world.ended(&target);
+    world.kill();
+    let copy = keeper::directory().join("copy");
+    let status = std::process::Command::new("cp").arg("-a").args([&world.state, &copy]).status().unwrap();
+    assert!(status.success());
+    fs::remove_file(copy.join("sealing.key")).unwrap();
+    let contents = |dir: &std::path::Path| {
+        let files = walk(dir).into_iter().filter(|path| path.is_file());
+        files.map(|path| (crate::postern::sha256(&fs::read(&path).unwrap()), path)).collect::<Vec<_>>()
+    };
+    let recordings = world.state.join("recordings");
+    for dir in [&world.state, &copy] {
+        let before = contents(dir);
+        assert!(before.iter().any(|(_, path)| path.ends_with("ledger/ledger.db-wal")), "a log was left");
+        let shown = dir.to_string_lossy().into_owned();
+        let hand = Hand::new("examiner", &keeper::directory(), &["--dir", &shown]);
+        let out = keeper::directory().join("export");
+        hand.run(&["doctor"]);
+        for command in [
+            &["ledger", "verify"][..],
+            &["ledger", "tail"],
+            &["ledger", "prove", "0"],
+            &["ledger", "export", &out.to_string_lossy()],
+            &["status"],
+            &["people", "list"],
+            &["sessions"],
+            &["recordings"],
+            &["grants", "--all"],
+            &["policy", "explain", &World::address(&target), "--person", "alice"],
+            &["verify", "--all", "--recordings", &recordings.to_string_lossy()],
+        ] {
+            hand.ok(command);
+        }
+        assert_eq!(contents(dir), before);
+    }
+    // What changes something opens it for that, as a start would.
+    world.machine.ok(&["revoke", "--all", "--reason", "examined"]);
+    assert!(world.machine.ok(&["ledger", "tail"]).contains("examined"));
 }
 
 /// What a service manager hears of a bastion's life, on a socket of its own.

@@ -271,6 +271,28 @@ fn sftp_names_are_recorded_as_they_crossed_the_wire() {
     is_pair("link", "/etc", &format!("{d}/a"));
 }
 
+/// A client cannot switch off what is written down of its files: one that uses handles before it is given them ends,
+/// before that has any effect; one that has very many open is followed.
+#[test]
+fn no_file_moves_over_sftp_unnamed() {
+    let (world, target) = ready("sftp");
+    let dir = place(world, &target);
+    fs::write(dir.join("secret"), "seen\n").unwrap();
+    for (attack, name) in [("guessed-write", "new"), ("guessed-read", "secret"), ("many", "secret")] {
+        let path = dir.join(name);
+        let args = ["--attack", attack, "--place", &path.to_string_lossy()];
+        let said = clients::python(world, "hostile_sftp.py", &target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");
+    }
+    assert!(!dir.join("new").exists(), "the piece with the guess in it never reached the target");
+    let named =
+        files(world, &target).iter().filter(|file| file["sha256"] == sha256(b"seen\n").as_str()).count();
+    assert_eq!(named, 600);
+    let rows = world.sessions(&target);
+    let violated = rows.iter().filter(|row| end_reason(row) == "protocol_violated").count();
+    assert_eq!(violated, 2, "{rows:?}");
+}
+
 /// D-04 over the old protocol of scp: names no honest scp sends. The target decides; the recording says what was tried.
 #[test]
 fn scp_names_that_climb_or_break_lines_are_recorded() {
@@ -302,13 +324,71 @@ fn scp_names_that_climb_or_break_lines_are_recorded() {
     );
 }
 
+/// D-01: a client that leaves behind its upload has sent it: all of it goes to the target, and all of it is recorded.
+#[test]
+fn an_upload_whose_client_has_left_arrives_whole() {
+    let (world, _) = ready(ALL);
+    let other = world.hand("bob").key();
+    let content: String = (0..200_000).map(|number| format!("{number:015}\n")).collect();
+    for attack in ["leave-a-slow-target", "leave-an-echo"] {
+        let target = world.target();
+        world.grant("alice", &target, ALL);
+        let to = world.dir.join(format!("{target}-upload"));
+        let (other, place) = (other.to_string_lossy(), to.to_string_lossy());
+        let args = ["--attack", attack, "--other-key", &other, "--place", &place];
+        let said = clients::python(world, "hostile_client.py", &target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");
+        let done = world.dir.join(format!("{target}-upload-done"));
+        wait::until(wait::LONG, "the command ends", || done.exists().then_some(()));
+        let got = fs::read(&to).unwrap();
+        assert!(content.as_bytes().starts_with(&got), "{attack}: nothing that was not sent");
+        // A channel that is closed is no longer read by sshd either, which ends a command that goes on talking.
+        assert!(attack == "leave-an-echo" || got.len() == content.len(), "{attack}: {} bytes", got.len());
+        world.ended(&target);
+        let rows = world.sessions(&target);
+        let inputs = rows.iter().map(|row| crate::postern::id(&row.to_string(), "ses_").unwrap());
+        let inputs = inputs.map(|session| bytes(&world.events(&session), "input"));
+        assert!(inputs.into_iter().any(|input| input == content.as_bytes()), "{attack}: the recording");
+    }
+}
+
+/// D-01: what is started in vain is bounded, and each attempt stands in the recording.
+#[test]
+fn starts_that_are_denied_or_come_second_are_counted_and_recorded() {
+    let (world, few) = ready("sftp");
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let other = world.hand("bob").key();
+    let attack = |target: &str, name: &str| {
+        let args = ["--attack", name, "--other-key", &other.to_string_lossy()];
+        let said = clients::python(world, "hostile_client.py", target, &args);
+        assert_eq!((said.code, said.out.trim()), (0, "ok"), "{name}: {said:?}");
+    };
+    attack(&few, "denied-starts");
+    assert_eq!(end_reason(&world.ended(&few)), "protocol_violated");
+    is_refused(&recorded(world, &few), "exec");
+    attack(&target, "second-start");
+    world.ended(&target);
+    let rows = world.sessions(&target);
+    let sessions = rows.iter().map(|row| crate::postern::id(&row.to_string(), "ses_").unwrap());
+    let events: Vec<Value> = sessions.flat_map(|session| world.events(&session)).collect();
+    for what in ["exec", "shell"] {
+        let is_it = |event: &&Value| {
+            event["type"] == "refused"
+                && event["what"] == what
+                && event["why"] == "something runs in this channel already"
+        };
+        assert_eq!(events.iter().filter(is_it).count(), 1, "{what}: {events:?}");
+    }
+}
+
 /// D-05: ten thousand variables by hand: the listed ones pass up to the cap, the rest is refused until the gate has
 /// had enough of it, and the recording holds both.
 #[test]
 fn a_flood_of_variables_ends_in_the_cap_and_in_the_recording() {
     let (world, target) = ready(ALL);
     let other = world.hand("bob").key();
-    for attack in ["environment-cap", "environment-flood"] {
+    for attack in ["environment-cap", "environment-flood", "variables-of-many-channels"] {
         let args = ["--attack", attack, "--other-key", &other.to_string_lossy()];
         let said = clients::python(world, "hostile_client.py", &target, &args);
         assert_eq!((said.code, said.out.trim()), (0, "ok"), "{attack}: {said:?}");

@@ -70,6 +70,18 @@ fn a_scan_pins_what_a_person_or_a_fingerprint_confirms() {
     assert_eq!(tested(world, "scan-yes").0, 0);
 }
 
+/// The user CA signs nothing that the ledger does not speak of, and for nobody who may not manage targets.
+#[test]
+fn testing_a_target_is_for_who_manages_it_and_is_in_the_ledger() {
+    let world = World::shared();
+    let target = world.target();
+    world.hand("alice").refused(&["targets", "test", &World::address(&target)]);
+    world.machine.ok(&["targets", "test", &World::address(&target)]);
+    let tail = world.machine.ok(&["ledger", "tail", "-n", "50"]);
+    let tested = |line: &&str| line.contains(&format!("{} to be tried", World::address(&target)));
+    assert_eq!(tail.lines().filter(tested).count(), 1, "{tail}");
+}
+
 #[test]
 fn testing_a_target_says_which_step_failed() {
     let world = World::shared();

@@ -130,3 +130,33 @@ fn a_security_key_made_for_a_web_site_is_not_enrolled() {
     let words = world.machine.refused(&["people", "add", "heidi", "--role", "operator", "--key", &public]);
     assert!(words.contains("example.org"), "{words}");
 }
+
+/// An agent may hold a key that it cannot use now: the next one is tried. The bastion's address may be typed in any of
+/// its forms.
+#[test]
+fn a_key_that_cannot_sign_does_not_keep_another_from_signing_in() {
+    let world = World::shared();
+    let holder = Holder::start(world, "ivan", "ssh:");
+    fs::write(&holder.flags, "none").unwrap();
+    let directory = holder.hand.home.join(".ssh");
+    fs::create_dir_all(&directory).unwrap();
+    crate::sshd::keygen(&directory.join("id_ed25519"), "ed25519");
+    let public = directory.join("id_ed25519.pub");
+    world.machine.ok(&["people", "add", "ivan", "--role", "operator", "--key", &public.to_string_lossy()]);
+    let status: Value = serde_json::from_str(&world.machine.ok(&["status", "--json"])).unwrap();
+    let fingerprint = status["api"]["fingerprint"].as_str().unwrap();
+    let url = format!("https://localhost:{}", world.api_port);
+    let run = |args: &[&str]| {
+        let mut command = holder.hand.command(args);
+        run(command.env("SSH_AUTH_SOCK", &holder.socket).env_remove("POSTERN_SSH_KEY"))
+    };
+    let said = run(&["login", &url, "--fingerprint", fingerprint]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for form in
+        [format!("{url}/"), format!("HTTPS://LocalHost:{}", world.api_port), url.replace("https://", "")]
+    {
+        let said = run(&["whoami", "--server", &form]);
+        assert_eq!((said.code, said.out.trim()), (0, "ivan (operator)"), "{form}: {said:?}");
+    }
+    assert_ne!(run(&["whoami", "--server", "https://127.0.0.2:1"]).code, 0);
+}

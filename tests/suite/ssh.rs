@@ -424,6 +424,15 @@ fn the_jump_form_is_ended_at_the_gate_and_recorded() {
 }
 
 #[test]
+fn a_jump_that_is_refused_says_why() {
+    let (world, target) = ready(ALL);
+    let to = format!("{target}-not:22");
+    let args = ["-o", "LogLevel=INFO", "-W", &to, "gate"];
+    let said = run(world.client("alice").tool("ssh").args(args));
+    assert!(said.code != 0 && said.err.contains(&format!("there is no target {target}-not")), "{said:?}");
+}
+
+#[test]
 fn ansible_pings_and_copies() {
     let (world, target) = ready(ALL);
     let client = world.client("alice");

@@ -41,8 +41,8 @@ pub fn decide(
             let fact = Fact::ConfigurationLoaded { hash: hash.clone() };
             noted(state.node().configuration.as_ref(), &hash, fact)
         }
-        Command::LoadPolicy { hash } => {
-            let fact = Fact::PolicyLoaded { hash: hash.clone() };
+        Command::LoadPolicy { hash, rules } => {
+            let fact = Fact::PolicyLoaded { hash: hash.clone(), rules };
             noted(state.node().policy.as_ref(), &hash, fact)
         }
         Command::MakeRequest { login, target, capabilities, duration_s, reason, ticket, rule } => {
@@ -57,6 +57,7 @@ pub fn decide(
         Command::SignIn { client } => sessions::sign_in(by, client),
         Command::StartSession(facts) => sessions::start(state, by, *facts, now),
         Command::TerminateSession { session, reason } => sessions::terminate(state, session, reason),
+        Command::TestTarget { target, login } => targets::test(state, target, login),
         Command::Tick => Ok(rights::tick(state, now)),
         Command::TrustTarget { target, trust } => targets::trust(state, target, trust),
         Command::UnlinkIdentity { person, identity } => people::unlink(state, person, identity),

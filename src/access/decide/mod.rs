@@ -12,3 +12,4 @@ mod targets;
 mod text;
 
 pub use dispatch::decide;
+pub use text::fitting_line;

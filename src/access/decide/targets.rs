@@ -8,7 +8,7 @@ use super::text;
 use crate::access::denied::Denied;
 use crate::access::state::State;
 use crate::ledger::entry::Fact;
-use crate::model::{HostTrust, Target, TargetName};
+use crate::model::{HostTrust, Login, Target, TargetName};
 
 /// Host keys, labels, logins or reviewers in one list.
 const ITEMS: usize = 64;
@@ -53,6 +53,14 @@ pub(super) fn remove(state: &State, target: TargetName, reason: String) -> Resul
         return Err(Denied::NoSuchTarget { target });
     }
     Ok(vec![Fact::TargetRemoved { target, reason }])
+}
+
+pub(super) fn test(state: &State, target: TargetName, login: Login) -> Result<Vec<Fact>, Denied> {
+    let Some(known) = state.target(&target) else { return Err(Denied::NoSuchTarget { target }) };
+    if !known.logins.is_empty() && !known.logins.contains(&login) {
+        return Err(Denied::LoginNotOffered { login, target });
+    }
+    Ok(vec![Fact::TargetTested { target, login }])
 }
 
 pub(super) fn set_reviewers(state: &State, recipients: BTreeSet<String>) -> Result<Vec<Fact>, Denied> {

@@ -3,6 +3,7 @@
 //! Read next: `requests.rs`.
 
 use crate::access::denied::Denied;
+use crate::model::is_invisible;
 
 /// Longest short text: an origin, a hash, a ticket, a label.
 pub(super) const NAME: usize = 256;
@@ -39,9 +40,31 @@ pub(super) fn count(what: &'static str, items: usize, most: usize) -> Result<(),
     }
 }
 
+/// A text that nobody chose, such as an error's, as [`line`] takes it: what is hidden and what is too long left out.
+pub fn fitting_line(text: &str) -> String {
+    let shown: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
+    let end = (0..=REASON.min(shown.len())).rev().find(|end| shown.is_char_boundary(*end)).unwrap_or(0);
+    match shown.get(..end).unwrap_or_default().trim() {
+        "" => "(nothing that can be shown)".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
 /// Control characters, and the ones that reorder or hide text around them.
 fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    c.is_control() || is_invisible(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_error_says_fits_a_line() {
+        for text in ["", "\u{202e}", "a\nb\u{200b}c", &"ä".repeat(REASON), &"𝄞".repeat(REASON)] {
+            let fits = fitting_line(text);
+            assert_eq!(line("it", &fits, REASON), Ok(()), "{text:?}");
+        }
+        assert_eq!(fitting_line("disk: no room"), "disk: no room");
+    }
 }

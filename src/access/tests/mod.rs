@@ -3,6 +3,7 @@
 //! `rules.rs` has one scenario per rule, `random.rs` properties over random histories, `model.rs` every reachable
 //! state of a small world.
 
+mod judge;
 mod model;
 mod random;
 mod rules;

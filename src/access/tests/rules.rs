@@ -428,7 +428,7 @@ fn what_is_left_over_is_remembered_until_it_is_clean() {
 fn noting_what_is_already_so_appends_nothing() {
     let mut world = World::new();
     for command in [
-        Command::LoadPolicy { hash: "aa".to_owned() },
+        Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() },
         Command::LoadConfiguration { hash: "bb".to_owned() },
         Command::SetReviewers { recipients: BTreeSet::from(["age1x".to_owned()]) },
     ] {

@@ -226,8 +226,10 @@ mod tests {
 
     fn entries(count: u64) -> Vec<Entry> {
         let first = Fact::NodeInitialised { origin: ORIGIN.to_owned(), checkpoint_key: key().to_string() };
-        let facts = std::iter::once(first)
-            .chain((1..).map(|index| Fact::PolicyLoaded { hash: format!("{index:064x}") }));
+        let facts = std::iter::once(first).chain((1..).map(|index| Fact::PolicyLoaded {
+            hash: format!("{index:064x}"),
+            rules: crate::model::PolicyChanges::default(),
+        }));
         let entry = |(seq, fact)| Entry { v: 1, seq, at: Timestamp::UNIX_EPOCH, by: Actor::Node, fact };
         (0..count).zip(facts).map(entry).collect()
     }
@@ -263,7 +265,8 @@ mod tests {
         let good = entries(20);
         let (head, note) = signed(&good);
         let mut changed = good.clone();
-        changed[9].fact = Fact::PolicyLoaded { hash: "0".repeat(64) };
+        changed[9].fact =
+            Fact::PolicyLoaded { hash: "0".repeat(64), rules: crate::model::PolicyChanges::default() };
         assert!(matches!(audited(&changed, &note, None), Err(AuditError::Changed)));
 
         let mut without = good.clone();

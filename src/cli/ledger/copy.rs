@@ -28,7 +28,7 @@ pub(super) struct Copy {
     size: u64,
     tree: Frontier,
     /// The checkpoint of the copy that is here already.
-    before: Option<(u64, String)>,
+    before: Option<(u64, TreeHash)>,
     /// The first thing that went wrong; nothing is written after it.
     failed: Option<io::Error>,
 }
@@ -101,7 +101,7 @@ impl Copy {
         drop(self.tree.push(step.leaf));
         if let Some((size, root)) = &self.before
             && *size == self.size
-            && *root != self.tree.root().to_string()
+            && *root != self.tree.root()
         {
             return Err(other_ledger());
         }
@@ -119,9 +119,9 @@ impl Copy {
 }
 
 /// The second and third line of a checkpoint: the number of entries and the tree's root.
-fn size_and_root(note: &str) -> Option<(u64, String)> {
+fn size_and_root(note: &str) -> Option<(u64, TreeHash)> {
     let mut lines = note.lines().skip(1);
-    Some((lines.next()?.parse().ok()?, lines.next()?.to_owned()))
+    Some((lines.next()?.parse().ok()?, TreeHash::from_base64(lines.next()?)?))
 }
 
 fn other_ledger() -> io::Error {
@@ -170,14 +170,14 @@ mod tests {
                 seq,
                 at: Timestamp::UNIX_EPOCH,
                 by: Actor::Node,
-                fact: Fact::PolicyLoaded { hash },
+                fact: Fact::PolicyLoaded { hash, rules: crate::model::PolicyChanges::default() },
             };
             let (bytes, leaf, nodes) =
                 auditor.take(&entry).map_err(|error| io::Error::other(error.to_string()))?;
             drop(tree.push(leaf));
             copy.take(Step { entry: &entry, bytes: &bytes, leaf, nodes });
         }
-        copy.finish(&format!("test\n{size}\n{}\n", tree.root()))?;
+        copy.finish(&format!("test\n{size}\n{}\n", tree.root().to_base64()))?;
         Ok(tree)
     }
 

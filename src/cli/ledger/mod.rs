@@ -13,7 +13,7 @@ mod copy;
 pub(crate) mod memory;
 mod prove;
 mod rebuild;
-mod sentence;
+pub(crate) mod sentence;
 mod tail;
 mod verify;
 pub(crate) mod witnessed;

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_proof_holds_for_its_entry_only() {
         let entry = |seq, hash: &str| {
-            let fact = Fact::PolicyLoaded { hash: hash.to_owned() };
+            let fact =
+                Fact::PolicyLoaded { hash: hash.to_owned(), rules: crate::model::PolicyChanges::default() };
             Entry { v: 1, seq, at: Timestamp::UNIX_EPOCH, by: Actor::Node, fact }
         };
         let leaf = |entry: &Entry| TreeHash::leaf(&entry.canonical().unwrap());

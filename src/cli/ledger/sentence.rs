@@ -6,10 +6,10 @@ use std::fmt::Display;
 
 use crate::cli::words;
 use crate::ledger::entry::{Actor, Fact, RequestFacts, Scope};
-use crate::model::{PersonId, WindowClock};
+use crate::model::{PersonId, PolicyChanges, WindowClock};
 
 /// What is now so; `name` says what a person is called.
-pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
+pub(crate) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
     match fact {
         Fact::NodeInitialised { origin, .. } => format!("the ledger of {origin} begins"),
         Fact::PersonAdded(facts) => {
@@ -24,6 +24,9 @@ pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         Fact::PersonEnabled { person } => format!("{} enabled again", name(person)),
         Fact::TargetAdded { target } => format!("target {} registered", target.name),
         Fact::TargetTrusted { target, .. } => format!("what {target} must show was pinned"),
+        Fact::TargetTested { target, login } => {
+            format!("{login}@{target} to be tried, with a certificate that runs nothing")
+        }
         Fact::TargetRemoved { target, reason } => format!("target {target} removed: {reason}"),
         Fact::RequestMade { request, .. } => requested(request, name),
         Fact::RequestApproved(approval) => {
@@ -46,14 +49,22 @@ pub(super) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         Fact::ReviewersChanged { recipients } => {
             format!("recordings are now encrypted to {} reviewers: {}", recipients.len(), list(recipients))
         }
-        Fact::PolicyLoaded { hash } => format!("policies {hash} in force"),
+        Fact::PolicyLoaded { hash, rules } => policies(hash, rules),
         Fact::ConfigurationLoaded { hash } => format!("configuration {hash} in force"),
         Fact::SignedIn { client } => format!("signed in from {client}"),
     }
 }
 
+/// Which policies, and what is different: a rule that is gone comes first.
+fn policies(hash: &str, rules: &PolicyChanges) -> String {
+    let kinds = [("removed", &rules.removed), ("altered", &rules.altered), ("added", &rules.added)];
+    let changes = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let changes: String = changes.map(|(kind, names)| format!("; {kind}: {}", names.join(", "))).collect();
+    format!("policies {hash} in force{changes}")
+}
+
 /// Who caused it.
-pub(super) fn by(actor: &Actor, name: &dyn Fn(&PersonId) -> String) -> String {
+pub(crate) fn by(actor: &Actor, name: &dyn Fn(&PersonId) -> String) -> String {
     match actor {
         Actor::Node => "the bastion".to_owned(),
         Actor::Operator => "the machine's operator".to_owned(),

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::args::Invocation;
 use super::super::client::{Client, segment};
+use super::super::evidence::{self, CheckArgs};
 use super::super::exit::{CliError, Outcome, io_error};
 use super::super::keygen::IdentityArgs;
 use super::super::recordings::{self, ListedState};
@@ -19,6 +20,7 @@ use super::super::source::{Held, Source, fetch};
 use super::super::{out, words};
 use super::judge::{Item, Trust, judge};
 use super::pins::{Book, Pins};
+use crate::ledger::WitnessKey;
 use crate::ledger::entry::{Entry, Fact};
 use crate::recording::Frames;
 
@@ -29,10 +31,11 @@ const LARGEST: u64 = 1 << 20;
 ///
 /// Without an identity its structure, its chain and the bastion's signatures are checked; with one, every event is
 /// opened too. A file is checked offline when the bastion's key is given with --key or --trusted; otherwise its session
-/// is looked up in the bastion's ledger.
+/// is looked up in the bastion's ledger. A directory that 'export --evidence' wrote is checked as a whole, offline: the
+/// ledger's signature, every entry's proof, the approvals, the recording.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// A recording's file, or a session's id (or enough of its beginning).
+    /// A recording's file, a directory of evidence, or a session's id (or enough of its beginning).
     #[arg(value_name = "ID|FILE", required_unless_present = "all", conflicts_with = "all")]
     recording: Option<String>,
     /// Check the ledger, and the recording of every session in it.
@@ -47,6 +50,9 @@ pub(crate) struct VerifyArgs {
     /// A bastion's public key to trust, as 64 hex digits or an ssh-ed25519 line; instead of the one the bastion names.
     #[arg(long, value_name = "HEX")]
     key: Vec<NodeKey>,
+    /// With an evidence directory: a witness's key, which must have signed a head of the ledger. May be repeated.
+    #[arg(long, value_name = "KEY")]
+    witness: Vec<WitnessKey>,
     /// A file of such keys, one a line.
     #[arg(long, value_name = "FILE")]
     trusted: Option<PathBuf>,
@@ -84,6 +90,12 @@ pub(crate) async fn run(args: VerifyArgs, run: &Invocation) -> Outcome {
     let Some(given) = &args.recording else {
         return super::every::run(&args, keys, run).await;
     };
+    if Path::new(given).is_dir() {
+        let identity = args.identity.find(run)?;
+        let (directory, identity) = (Path::new(given), identity.as_ref());
+        let args = CheckArgs { directory, keys: &keys, witnesses: &args.witness, identity };
+        return evidence::check(&args, run);
+    }
     let item = one(&Source::parse(given)?, &args, keys, run).await?;
     let is_ok = item.state.is_good() && !item.is_closed;
     print(std::slice::from_ref(&item), &json!({ "ok": is_ok }), run.json);

@@ -113,9 +113,9 @@ impl Place<'_> {
             }
             Self::Bastion(client, listed) => match listed.get(&pins.session) {
                 Some(ListedState::Missing) => Ok(None),
-                Some(ListedState::Cut | ListedState::Finished | ListedState::Live) => {
-                    fetch(client, pins.session.as_str(), "verify").await.map(Some)
-                }
+                Some(
+                    ListedState::Cut | ListedState::Finished | ListedState::Live | ListedState::Unreadable,
+                ) => fetch(client, pins.session.as_str(), "verify").await.map(Some),
                 None => Err(CliError::failed("its recording is not yours to read")),
             },
         }

@@ -12,3 +12,5 @@ mod judge;
 mod pins;
 
 pub(crate) use command::{VerifyArgs, run};
+pub(crate) use judge::{Trust, judge};
+pub(crate) use pins::Book;

@@ -6,7 +6,8 @@
 //! its character set switched. What a CSI sequence becomes is decided in `allowlist.rs`.
 
 use super::allowlist::{self, Csi};
-use super::escape::{is_invisible, is_plain};
+use super::escape::is_plain;
+use crate::model::is_invisible;
 use crate::playback::utf8::Utf8;
 
 /// Characters of a string or sequence that are swallowed before we stop believing that it will end.

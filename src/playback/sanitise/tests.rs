@@ -5,8 +5,8 @@
 
 use proptest::prelude::*;
 
-use super::escape::is_invisible;
 use super::*;
+use crate::model::is_invisible;
 
 /// What a target could send to a reviewer, and nothing of which may arrive.
 const ATTACKS: &[&[u8]] = &[

@@ -18,7 +18,7 @@ use russh::server::{self, RunningSession};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::carrier::{Carried, CarriedStream, Front, Origin};
+use super::carrier::{self, Carried, CarriedStream, Front, Origin};
 use super::channel::{Targets, Tasks};
 use super::client_side::{ClientSide, Hangup, Mode};
 use super::login::{self, Answer, Knock, Porch};
@@ -30,9 +30,12 @@ use crate::session::adapter::{Adapter, Authenticator, ConnectError, Greeted, Pag
 
 /// How long a client has to prove somebody.
 const LOGIN: Duration = Duration::from_secs(60);
-/// How long a client has to answer a page or to hear the last words.
+/// How long a client has to answer a page.
 const PATIENCE: Duration = Duration::from_secs(300);
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a client has to hear why it is refused: a few round trips on a slow line.
+const FAREWELL: Duration = Duration::from_secs(15);
+/// How long targets may take what a client sent that has left. One that takes nothing for a while is given up before.
+const DELIVERY: Duration = Duration::from_secs(300);
 /// How long a word inside a carrier takes to leave it.
 const CARRIED_WORD: Duration = Duration::from_millis(5);
 
@@ -89,6 +92,7 @@ pub struct SshAdapter {
     porch: Option<Porch>,
     running: Option<RunningSession<ClientSide>>,
     place: Option<Place>,
+    client: SocketAddr,
     is_carried: bool,
 }
 
@@ -97,6 +101,7 @@ impl SshAdapter {
     #[must_use]
     pub fn new(arrival: Arrival, front: Arc<dyn Front>) -> Self {
         Self {
+            client: arrival.client(),
             is_carried: arrival.carried_to.is_some(),
             arrival: Some(arrival),
             front,
@@ -157,6 +162,23 @@ impl SshAdapter {
         }
     }
 
+    /// Lets a carrier carry until its client is gone, or until nothing has been inside it for long.
+    async fn carry(&mut self) {
+        let (tasks, client) = (Arc::clone(&self.tasks), self.client);
+        tokio::select! {
+            reason = self.over() => if reason != EndReason::ClientLeft {
+                metrics::counter!("postern_carriers_cut_total", "reason" => reason.name()).increment(1);
+                tracing::warn!(%client, ?reason, "carrier cut");
+            },
+            () = carrier::unused(|| tasks.count() == 0) => {
+                metrics::counter!("postern_carriers_cut_total", "reason" => EndReason::Idle.name()).increment(1);
+                tracing::info!(%client, "carrier closed: it carried nothing for long");
+                let words = self.part("postern: this connection carried nothing for half an hour");
+                tokio::time::timeout(FAREWELL, words).await.ok();
+            }
+        }
+    }
+
     async fn answer(&mut self, answer: Answer) {
         if let Some(porch) = &self.porch {
             // A client that is gone needs no answer.
@@ -192,7 +214,7 @@ impl Adapter for SshAdapter {
         match knock {
             Knock::Proved(greeted) => Ok(*greeted),
             Knock::Carrier => {
-                self.over().await;
+                self.carry().await;
                 Err(Parted::Carried)
             }
             Knock::Reply(_) => Err(Parted::Left),
@@ -210,7 +232,7 @@ impl Adapter for SshAdapter {
     async fn refuse(&mut self, why: &str) {
         self.answer(Answer::Refuse(why.to_owned())).await;
         // The client hears the words through its dialogue, if it has one, and hangs up.
-        tokio::time::timeout(LAST_WORDS, self.over()).await.ok();
+        tokio::time::timeout(FAREWELL, self.over()).await.ok();
     }
 
     async fn connect(&mut self, way: &Way) -> Result<(), ConnectError> {
@@ -224,8 +246,10 @@ impl Adapter for SshAdapter {
 
     async fn relay(&mut self) -> EndReason {
         let reason = self.over().await;
-        // What the client sent before it left reaches the target, and how its transfers ended is recorded.
-        tokio::time::timeout(LAST_WORDS, self.tasks.finish()).await.ok();
+        if reason == EndReason::ClientLeft {
+            // What the client sent before it left reaches the target, and how its transfers ended is recorded.
+            tokio::time::timeout(DELIVERY, self.tasks.finish()).await.ok();
+        }
         reason
     }
 

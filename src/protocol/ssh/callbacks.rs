@@ -71,7 +71,7 @@ impl Handler for ClientSide {
     ) -> Result<(), Hangup> {
         match self.mode {
             Mode::Session(_) => self.open(channel, Kind::Session, reply, session.handle()).await,
-            Mode::Carrier | Mode::Login => {
+            Mode::Carrier(_) | Mode::Login => {
                 let words = "this name only carries jumps: connect to LOGIN@TARGET@BASTION, or use ssh -J";
                 reply.reject(ChannelOpenFailure::Other { code: 1, reason: words.to_owned() }).await;
                 Ok(())
@@ -90,7 +90,7 @@ impl Handler for ClientSide {
         session: &mut Session,
     ) -> Result<(), Hangup> {
         match (&self.mode, u16::try_from(port)) {
-            (Mode::Carrier, Ok(_)) => self.carry(channel, host, reply).await,
+            (Mode::Carrier(_), Ok(_)) => self.carry(channel, host, reply).await,
             (Mode::Session(_), Ok(port)) => {
                 let origin = format!("{originator}:{originator_port}");
                 self.open(
@@ -101,7 +101,7 @@ impl Handler for ClientSide {
                 )
                 .await
             }
-            (Mode::Carrier | Mode::Session(_) | Mode::Login, _) => {
+            (Mode::Carrier(_) | Mode::Session(_) | Mode::Login, _) => {
                 self.turn_away("direct-tcpip", reply).await
             }
         }
@@ -142,17 +142,21 @@ impl Handler for ClientSide {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<(), Hangup> {
-        if let (Mode::Carrier, Some(entry)) = (&self.mode, self.channels.get(&channel)) {
+        if let (Mode::Carrier(_), Some(entry)) = (&self.mode, self.channels.get(&channel)) {
             entry.inbound.push(data);
-            return if self.pressure.is_past_limit() { Err(Hangup::Violated) } else { Ok(()) };
+            return if self.pressure.is_past_limit() { Err(self.flooded()) } else { Ok(()) };
         }
         let is_past_limit = self.pressure.is_past_limit();
         let (tap, entry) = self.entry(channel)?;
         if is_past_limit {
             tap.end(EndReason::ClientFlooded);
-            return Err(Hangup::Violated);
+            return Err(Hangup::Flooded);
         }
-        entry.inbound.push(data);
+        // Before anything runs nobody takes bytes, as with OpenSSH; a target that kept them for what is started next would
+        // get them unfollowed.
+        if entry.is_started() {
+            entry.inbound.push(data);
+        }
         Ok(())
     }
 
@@ -279,7 +283,7 @@ impl Handler for ClientSide {
     async fn agent_request(&mut self, channel: ChannelId, _session: &mut Session) -> Result<bool, Hangup> {
         let (tap, entry) = self.entry(channel)?;
         tap.refused(entry.number, "agent forwarding", "not offered through this gate");
-        self.count_refusal()?;
+        entry.count_refusal(tap)?;
         Ok(false)
     }
 

@@ -28,8 +28,10 @@ use crate::session::relay::Position;
 
 /// Batches sealed and not yet forwarded, per channel.
 const IN_FLIGHT: usize = 8;
-/// How long a target may take to close a channel that the client has closed.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long a target may take to close a channel that the client has closed, once it has taken everything.
+const TO_CLOSE: Duration = Duration::from_secs(10);
+/// How long a target may take nothing of what a client sent that has closed the channel.
+const TO_TAKE: Duration = Duration::from_secs(20);
 
 /// What a channel is for.
 pub(super) enum Kind {
@@ -120,6 +122,7 @@ async fn run(opening: &Opening, channel: Channel<Msg>, reply: ChannelOpenHandle)
             opening.confirmed.store(true, Ordering::Release);
             reply.accept().await;
             let pumped = pump(opening, &connection, target, &client).await;
+            connection.report_rest();
             drop(connection);
             // `Over` means that the session was cut, and why is already on record. A client whose channel is closed
             // hangs up before it hears that.
@@ -174,13 +177,13 @@ async fn pump(
             // The client has closed the channel: the target gets to say its last words, which nobody hears but the
             // recording.
             to_target.close().await.ok();
-            tokio::time::timeout(LAST_WORDS, output).await.unwrap_or(Ok(()))?;
+            tokio::time::timeout(TO_CLOSE, output).await.unwrap_or(Ok(()))?;
         }
         reason = stalled(opening, connection, to_target.id(), client.id()) => {
             opening.tap.end(reason);
             return Err(Over);
         }
-        () = overdue(&opening.inbound) => {
+        () = overdue(&opening.inbound, connection.traffic()) => {
             to_target.close().await.ok();
         }
     }
@@ -213,10 +216,28 @@ async fn stalled(
     }
 }
 
-/// The client has closed the channel, and the target has neither taken what was sent nor gone for too long.
-async fn overdue(inbound: &Inbound) {
+/// The client has closed the channel, and for too long the target has taken nothing of what was sent before.
+async fn overdue(inbound: &Inbound, traffic: &Traffic) {
     inbound.closed().await;
-    tokio::time::sleep(LAST_WORDS * 2).await;
+    let mut seen = None;
+    loop {
+        let now = Some(traffic.moved());
+        if std::mem::replace(&mut seen, now) == now {
+            return;
+        }
+        tokio::time::sleep(TO_TAKE).await;
+    }
+}
+
+/// Ends the session when what runs in the channel can no longer be followed and has to be.
+pub(super) fn end_if_violated(opening: &Opening, observer: &Mutex<Observer>) -> Result<(), Over> {
+    match lock(observer).violated() {
+        Some(reason) => {
+            opening.tap.end(reason);
+            Err(Over)
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn lock(observer: &Mutex<Observer>) -> MutexGuard<'_, Observer> {
@@ -246,10 +267,7 @@ async fn submit(
         }
         let events = items.iter().flat_map(|item| input_events(item, observer)).collect();
         let position = opening.tap.submit(opening.number, events)?;
-        if lock(observer).is_violated() {
-            opening.tap.end(EndReason::ProtocolViolated);
-            return Err(Over);
-        }
+        end_if_violated(opening, observer)?;
         if sealed.send((position, items)).await.is_err() {
             return Ok(());
         }
@@ -306,8 +324,9 @@ async fn forward(
                 Item::Request(request) => send_request(request, target).await,
             };
             if sent.is_err() {
-                // The target is gone; its own pump says so.
+                // The target is gone. The other pump says so, when its last words have been heard.
                 opening.inbound.discard();
+                opening.inbound.closed().await;
                 return Ok(());
             }
         }

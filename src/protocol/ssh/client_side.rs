@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, Session};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 
-use super::carrier::{self, Front};
+use super::carrier::{self, CARRIERS, Counted, Flooded, Front};
 use super::channel::{self, Kind, Opening, Targets, Tasks};
 use super::inbound::{Inbound, Request};
 use super::login::{Doorbell, Wanted, wanted};
@@ -24,7 +24,7 @@ use crate::wire::ssh::environment::Environment;
 const CHANNELS: usize = 10;
 /// Channels that are over and still remembered, because what the client sent before it knew may be on its way.
 const REMEMBERED: usize = 256;
-/// Channels one connection may ask for and be refused.
+/// How often a connection may be refused something, and each of its channels beside that.
 const REFUSALS: u32 = 1_000;
 
 /// The client's side of one connection.
@@ -50,7 +50,7 @@ pub(super) enum Mode {
     /// Only the login.
     Login,
     /// Only channels to registered targets, each a connection of its own.
-    Carrier,
+    Carrier(#[expect(dead_code, reason = "it counts for as long as it is held")] Counted),
     /// Whatever the grant says.
     Session(Box<Tap>),
 }
@@ -62,22 +62,46 @@ pub(super) struct Entry {
     confirmed: Arc<AtomicBool>,
     pub(super) environment: Environment,
     is_started: bool,
+    refusals: u32,
+}
+
+impl Entry {
+    /// Whether anything runs in it that could take bytes.
+    pub(super) const fn is_started(&self) -> bool {
+        self.is_started
+    }
+
+    /// Counts a refusal on this channel. A connection that lives long may have many, each refused a little.
+    pub(super) fn count_refusal(&mut self, tap: &Tap) -> Result<(), Hangup> {
+        self.refusals += 1;
+        if self.refusals <= REFUSALS {
+            return Ok(());
+        }
+        tap.end(EndReason::ProtocolViolated);
+        Err(Hangup::Violated)
+    }
 }
 
 /// The connection is over: the client broke the protocol, or the library did.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Hangup {
+    #[error("the client sent more than is held for it")]
+    Flooded,
     #[error(transparent)]
     Library(#[from] russh::Error),
-    #[error("the client used a channel that was never confirmed, or opened too many")]
+    #[error("the client used a channel that was never confirmed, or was refused too much")]
     Violated,
 }
 
 impl Hangup {
     /// Why a session ends that ends like this. A connection that broke is one the client has left.
-    pub(super) const fn reason(&self) -> EndReason {
+    pub(super) fn reason(&self) -> EndReason {
         use russh::Error as E;
         match self {
+            Self::Flooded => EndReason::ClientFlooded,
+            Self::Library(E::IO(error)) if error.get_ref().is_some_and(|inner| inner.is::<Flooded>()) => {
+                EndReason::ClientFlooded
+            }
             Self::Violated
             | Self::Library(
                 E::DecryptionError
@@ -101,19 +125,36 @@ impl ClientSide {
     pub(super) async fn knock(&mut self, user: &str, who: Authenticated) -> Auth {
         match wanted(user, self.carried_to.as_ref()) {
             Wanted::Nonsense => Auth::reject(),
-            Wanted::Carrier => {
-                if self.doorbell.carrier().await {
-                    self.mode = Mode::Carrier;
-                    Auth::Accept
-                } else {
-                    Auth::reject()
-                }
-            }
+            Wanted::Carrier => self.begin_carrier(user, &who).await,
             Wanted::Target(login, target) => {
                 let outcome = self.doorbell.proved(user, who, login, target).await;
                 self.enter(outcome)
             }
         }
+    }
+
+    async fn begin_carrier(&mut self, user: &str, who: &Authenticated) -> Auth {
+        let client = self.client.address;
+        let Some(counted) = self.front.carriers().count(who.person()) else {
+            metrics::counter!("postern_carriers_refused_total").increment(1);
+            tracing::warn!(person = %who.name(), %client, "carrier refused: this person has too many");
+            let words = format!("You have {CARRIERS} jump connections open already.\n");
+            return self.doorbell.farewell(user, words);
+        };
+        if !self.doorbell.carrier().await {
+            return Auth::reject();
+        }
+        tracing::info!(person = %who.name(), %client, "carrier opened");
+        self.mode = Mode::Carrier(counted);
+        Auth::Accept
+    }
+
+    /// Ends a carrier whose client sends more than is held for it, and says so to the sessions in it.
+    pub(super) fn flooded(&self) -> Hangup {
+        for entry in self.channels.values() {
+            entry.inbound.flood();
+        }
+        Hangup::Flooded
     }
 
     pub(super) fn enter(&mut self, outcome: Result<Box<Tap>, Auth>) -> Auth {
@@ -147,9 +188,14 @@ impl ClientSide {
         session: &mut Session,
     ) -> Result<(), Hangup> {
         let (tap, entry) = self.entry(id)?;
-        let is_allowed = !entry.is_started && tap.allows(entry.number, &Action::Use(wants));
-        entry.is_started |= is_allowed;
-        answer(is_allowed && entry.inbound.request(request), id, session)
+        if entry.is_started {
+            tap.refused(entry.number, &wants.to_string(), "something runs in this channel already");
+        } else if tap.allows(entry.number, &Action::Use(wants)) {
+            entry.is_started = true;
+            return answer(entry.inbound.request(request), id, session);
+        }
+        entry.count_refusal(tap)?;
+        answer(false, id, session)
     }
 
     /// Queues a request that needs no capability of its own.
@@ -172,7 +218,7 @@ impl ClientSide {
     ) -> Result<(), Hangup> {
         let (tap, entry) = self.entry(id)?;
         tap.refused(entry.number, what, why);
-        self.count_refusal()?;
+        entry.count_refusal(tap)?;
         answer(false, id, session)
     }
 
@@ -185,7 +231,7 @@ impl ClientSide {
         open < CHANNELS && self.tasks.count() < CHANNELS * 2
     }
 
-    /// Counts a refusal: each is recorded, and a client that does nothing else is hung up on.
+    /// Counts a refusal that no channel is there for: each is recorded, and a client that does nothing else is hung up on.
     pub(super) fn count_refusal(&mut self) -> Result<(), Hangup> {
         self.refusals += 1;
         if self.refusals <= REFUSALS {
@@ -203,7 +249,7 @@ impl ClientSide {
         if let Mode::Session(tap) = &self.mode {
             tap.refused(0, what, "not offered through this gate");
         }
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        reply.reject(prohibited("not offered through this gate")).await;
         Ok(())
     }
 
@@ -220,15 +266,17 @@ impl ClientSide {
         let tap = Tap::clone(tap);
         if !has_place {
             self.count_refusal()?;
-            tap.refused(0, "channel", "too many channels are open");
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            let words = "too many channels are open";
+            tap.refused(0, "channel", words);
+            reply.reject(no_room(words)).await;
             return Ok(());
         }
         if let Kind::Forward { host, port, .. } = &kind {
             let wants = Capability::Forward { host: host.to_ascii_lowercase(), port: *port };
+            let words = format!("no grant of yours allows {wants}");
             if !tap.allows(0, &Action::Use(wants)) {
                 self.count_refusal()?;
-                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+                reply.reject(prohibited(&words)).await;
                 return Ok(());
             }
         }
@@ -242,6 +290,7 @@ impl ClientSide {
             environment: Environment::default(),
             // Nothing is started on a forward: it carries bytes and no requests.
             is_started: matches!(kind, Kind::Forward { .. }),
+            refusals: 0,
         };
         self.channels.insert(channel.id(), entry);
         let opening = Opening {
@@ -268,16 +317,24 @@ impl ClientSide {
     ) -> Result<(), Hangup> {
         self.openings += 1;
         let target = host.parse::<TargetName>().ok().filter(|target| self.front.knows_target(target));
-        let (Some(target), true) = (target, self.has_place()) else {
+        let Some(target) = target else {
             self.count_refusal()?;
-            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            let host: String = host.chars().filter(char::is_ascii_graphic).take(64).collect();
+            let words = format!("there is no target {host}; postern targets list shows them");
+            reply.reject(prohibited(&words)).await;
             return Ok(());
         };
+        if !self.has_place() {
+            self.count_refusal()?;
+            reply.reject(no_room("too many connections are open in this one")).await;
+            return Ok(());
+        }
         let id = channel.id();
         let (carried, inbound, pump) =
             carrier::open(channel, target, self.client.clone(), self.pressure.clone());
         if self.front.carry(carried).is_err() {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            metrics::counter!("postern_connections_refused_total").increment(1);
+            reply.reject(no_room("the gate takes no more connections now")).await;
             return Ok(());
         }
         let entry = Entry {
@@ -286,12 +343,23 @@ impl ClientSide {
             confirmed: Arc::new(AtomicBool::new(true)),
             environment: Environment::default(),
             is_started: true,
+            refusals: 0,
         };
         self.channels.insert(id, entry);
         self.tasks.spawn(pump);
         reply.accept().await;
         Ok(())
     }
+}
+
+/// A channel that may not be opened, with the words that OpenSSH shows beside it.
+fn prohibited(why: &str) -> ChannelOpenFailure {
+    let code = ChannelOpenFailure::AdministrativelyProhibited.code();
+    ChannelOpenFailure::Other { code, reason: why.to_owned() }
+}
+
+fn no_room(why: &str) -> ChannelOpenFailure {
+    ChannelOpenFailure::Other { code: ChannelOpenFailure::ResourceShortage.code(), reason: why.to_owned() }
 }
 
 fn answer(is_allowed: bool, id: ChannelId, session: &mut Session) -> Result<(), Hangup> {

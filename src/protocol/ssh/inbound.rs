@@ -93,6 +93,7 @@ struct Waiting {
     items: VecDeque<Slot>,
     requests: usize,
     is_closed: bool,
+    is_flooded: bool,
 }
 
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl Inbound {
         self.wake.notify_one();
     }
 
-    /// Resolves when the channel is closed, if it ever is.
+    /// Resolves when the client has closed the channel, if it ever does.
     pub(super) async fn closed(&self) {
         self.closed.cancelled().await;
     }
@@ -166,8 +167,18 @@ impl Inbound {
         waiting.is_closed = true;
         waiting.items.clear();
         drop(waiting);
-        self.closed.cancel();
         self.wake.notify_one();
+    }
+
+    /// As [`Self::discard`], because the client sent more than is held for it.
+    pub(super) fn flood(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_flooded = true;
+        self.discard();
+    }
+
+    /// Whether that is why the channel is gone.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_flooded
     }
 
     /// Whether the channel is gone.

@@ -42,11 +42,11 @@ pub(super) struct Porch {
 pub(super) struct Doorbell {
     knocks: mpsc::Sender<Knock>,
     answers: mpsc::Receiver<Answer>,
-    stage: Stage,
+    progress: Progress,
 }
 
 /// Where the login stands.
-enum Stage {
+enum Progress {
     /// Nobody has proved anything.
     Nobody,
     /// Somebody has, under this user name, and a page waits to be shown.
@@ -72,7 +72,7 @@ pub(super) enum Wanted {
 pub(super) fn pair() -> (Doorbell, Porch) {
     let (knock, knocks) = mpsc::channel(1);
     let (answer, answers) = mpsc::channel(1);
-    (Doorbell { knocks: knock, answers, stage: Stage::Nobody }, Porch { knocks, answers: answer })
+    (Doorbell { knocks: knock, answers, progress: Progress::Nobody }, Porch { knocks, answers: answer })
 }
 
 /// Reads a user name; `carried_to` is the target a carrier has already named.
@@ -97,6 +97,12 @@ impl Doorbell {
         self.knocks.send(Knock::Carrier).await.is_ok()
     }
 
+    /// Only last words are left for this client: it hears them in the dialogue, if it has one.
+    pub(super) fn farewell(&mut self, user: &str, words: String) -> Auth {
+        self.progress = Progress::Farewell { user: user.to_owned(), words, is_shown: false };
+        dialogue()
+    }
+
     /// A proven person wants a target; `Ok` when they are in.
     pub(super) async fn proved(
         &mut self,
@@ -111,19 +117,19 @@ impl Doorbell {
 
     /// One turn of the dialogue: shows what there is to show, or carries an answer to the lifecycle.
     pub(super) async fn turn(&mut self, user: &str, answer: Option<String>) -> Result<Box<Tap>, Auth> {
-        match (std::mem::replace(&mut self.stage, Stage::Nobody), answer) {
-            (Stage::Page { user: proven, page }, None) if proven == user => {
-                self.stage = Stage::Shown { user: proven };
+        match (std::mem::replace(&mut self.progress, Progress::Nobody), answer) {
+            (Progress::Page { user: proven, page }, None) if proven == user => {
+                self.progress = Progress::Shown { user: proven };
                 Err(show(&page))
             }
-            (Stage::Shown { user: proven }, Some(answer)) if proven == user => {
+            (Progress::Shown { user: proven }, Some(answer)) if proven == user => {
                 match self.ring(user, Knock::Reply(Reply::Answer(answer))).await {
                     Err(Auth::Reject { .. }) => self.show_next(),
                     other => other,
                 }
             }
-            (Stage::Farewell { user: proven, words, is_shown: false }, None) if proven == user => {
-                self.stage = Stage::Farewell { user: proven, words: words.clone(), is_shown: true };
+            (Progress::Farewell { user: proven, words, is_shown: false }, None) if proven == user => {
+                self.progress = Progress::Farewell { user: proven, words: words.clone(), is_shown: true };
                 Err(show(&Page { text: words, question: None }))
             }
             // Another user name, an answer to nothing, or the end: whatever was proved is forgotten.
@@ -138,8 +144,10 @@ impl Doorbell {
         }
         match self.answers.recv().await {
             Some(Answer::Accept(tap)) => return Ok(tap),
-            Some(Answer::Converse(page)) => self.stage = Stage::Page { user, page },
-            Some(Answer::Refuse(words)) => self.stage = Stage::Farewell { user, words, is_shown: false },
+            Some(Answer::Converse(page)) => self.progress = Progress::Page { user, page },
+            Some(Answer::Refuse(words)) => {
+                self.progress = Progress::Farewell { user, words, is_shown: false }
+            }
             None => return Err(Auth::reject()),
         }
         Err(dialogue())
@@ -147,16 +155,16 @@ impl Doorbell {
 
     /// Inside a dialogue the next page follows at once.
     fn show_next(&mut self) -> Result<Box<Tap>, Auth> {
-        match std::mem::replace(&mut self.stage, Stage::Nobody) {
-            Stage::Page { user, page } => {
-                self.stage = Stage::Shown { user };
+        match std::mem::replace(&mut self.progress, Progress::Nobody) {
+            Progress::Page { user, page } => {
+                self.progress = Progress::Shown { user };
                 Err(show(&page))
             }
-            Stage::Farewell { user, words, .. } => {
-                self.stage = Stage::Farewell { user, words: words.clone(), is_shown: true };
+            Progress::Farewell { user, words, .. } => {
+                self.progress = Progress::Farewell { user, words: words.clone(), is_shown: true };
                 Err(show(&Page { text: words, question: None }))
             }
-            Stage::Nobody | Stage::Shown { .. } => Err(Auth::reject()),
+            Progress::Nobody | Progress::Shown { .. } => Err(Auth::reject()),
         }
     }
 }

@@ -29,5 +29,5 @@ mod target_side;
 mod unasked;
 
 pub use adapter::{Arrival, SshAdapter};
-pub use carrier::{Carried, CarriedStream, Front};
+pub use carrier::{Carried, CarriedStream, Carriers, Front};
 pub use target_side::{probe, scan_host_keys};

@@ -1,15 +1,18 @@
 //! What the bytes of a channel mean: file operations out of SFTP and SCP. Bytes in, events out; pure.
 //!
 //! Following a transfer never changes what is forwarded, and a stream that cannot be followed is still recorded byte for
-//! byte: it gets a marker that says so, once. A client whose own SFTP requests cannot be followed (two under one id, a
-//! malformed one) is breaking that protocol, and its session ends: files must not move unnamed.
+//! byte: it gets a marker that says so, once. SFTP that cannot be followed (a malformed message, an answer to nothing, a
+//! handle nobody gave, more open files than are remembered) ends the session before the piece that shows it goes on: files
+//! must not move unnamed. SCP that cannot is only marked: it is a command, and another one could copy the same bytes.
 
 use data_encoding::HEXLOWER;
 
+use crate::model::EndReason;
 use crate::recording::event::{Body, FileOperation, FileVerb};
 use crate::wire::ssh::command::{self, Kind};
 use crate::wire::ssh::file::{Operation, Outcome, Verb};
 use crate::wire::ssh::scp::{ScpSession, Way};
+use crate::wire::ssh::sftp::SftpError;
 use crate::wire::ssh::sftp_session::SftpSession;
 
 /// Longest path or message in an event, in characters.
@@ -19,7 +22,7 @@ const SHOWN: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Observer {
     follows: Follows,
-    is_violated: bool,
+    violated: Option<EndReason>,
 }
 
 #[derive(Debug, Default)]
@@ -57,17 +60,17 @@ impl Observer {
             Follows::Nothing => Ok(()),
             Follows::Scp(scp) => scp.client(bytes, &mut found).map_err(|error| error.to_string()),
             Follows::Sftp(sftp) => {
-                let followed = sftp.client(bytes).map_err(|error| error.to_string());
-                self.is_violated |= followed.is_err();
-                followed
+                let followed = sftp.client(bytes);
+                self.violated = followed.err().map(|_| EndReason::ProtocolViolated);
+                followed.map_err(|error| error.to_string())
             }
         };
         self.events(found, followed)
     }
 
-    /// Whether the client has broken the protocol it speaks on this channel.
-    pub(super) const fn is_violated(&self) -> bool {
-        self.is_violated
+    /// Why the session has to end, when the protocol spoken on this channel was broken, by whoever broke it.
+    pub(super) const fn violated(&self) -> Option<EndReason> {
+        self.violated
     }
 
     /// Bytes from the target's standard output.
@@ -76,7 +79,23 @@ impl Observer {
         let followed = match &mut self.follows {
             Follows::Nothing => Ok(()),
             Follows::Scp(scp) => scp.target(bytes, &mut found).map_err(|error| error.to_string()),
-            Follows::Sftp(sftp) => sftp.target(bytes, &mut found).map_err(|error| error.to_string()),
+            Follows::Sftp(sftp) => {
+                let followed = sftp.target(bytes, &mut found);
+                self.violated = followed.err().map(|error| match error {
+                    SftpError::UnknownHandle => EndReason::ProtocolViolated,
+                    SftpError::Closed
+                    | SftpError::HandleInUse
+                    | SftpError::IdInUse
+                    | SftpError::Length(_)
+                    | SftpError::Malformed(_)
+                    | SftpError::TooManyHandles(_)
+                    | SftpError::TooManyRequests(_)
+                    | SftpError::Unasked
+                    | SftpError::UnknownType(_)
+                    | SftpError::Version(_) => EndReason::TargetViolated,
+                });
+                followed.map_err(|error| error.to_string())
+            }
         };
         self.events(found, followed)
     }
@@ -162,7 +181,27 @@ mod tests {
         observer.sftp();
         let first = observer.input(&[0xff; 64]);
         assert!(matches!(&first[..], [Body::Marker { .. }]));
-        assert!(observer.is_violated());
+        assert_eq!(observer.violated(), Some(EndReason::ProtocolViolated));
         assert!(observer.input(&[0xff; 64]).is_empty());
+    }
+
+    #[test]
+    fn whoever_makes_sftp_impossible_to_follow_is_named() {
+        let mut observer = Observer::default();
+        observer.sftp();
+        let (init, version) = ([0, 0, 0, 5, 1, 0, 0, 0, 3], [0, 0, 0, 5, 2, 0, 0, 0, 3]);
+        observer.input(&init);
+        observer.output(&version);
+        assert_eq!(observer.violated(), None);
+        let first = observer.output(b"\0\0\0\x11\x65\0\0\0\x09\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert!(matches!(&first[..], [Body::Marker { .. }]), "an answer to nothing");
+        assert_eq!(observer.violated(), Some(EndReason::TargetViolated));
+        let read = b"\0\0\0\x16\x05\0\0\0\x01\0\0\0\x01h\0\0\0\0\0\0\0\0\0\0\x10\0";
+        let mut observer = Observer::default();
+        observer.sftp();
+        observer.input(read);
+        assert_eq!(observer.violated(), None, "an answer that says no harms nobody");
+        observer.output(b"\0\0\0\x0a\x67\0\0\0\x01\0\0\0\x01x");
+        assert_eq!(observer.violated(), Some(EndReason::ProtocolViolated), "content of a handle nobody gave");
     }
 }

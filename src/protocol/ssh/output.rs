@@ -12,7 +12,7 @@ use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::mpsc;
 
-use super::channel::{Kind, Opening, lock};
+use super::channel::{Kind, Opening, end_if_violated, lock};
 use super::inbound::{BATCH, Signal};
 use super::observe::Observer;
 use crate::recording::event::{Body, Direction, Stream};
@@ -35,7 +35,8 @@ const MESSAGE: usize = 1024;
 
 type Batch = (Position, Vec<ChannelMsg>);
 
-/// Carries everything the target sends on one channel, until the target or the client is done.
+/// Carries everything the target sends on one channel, until the target is done. A client that is gone changes nothing
+/// for the target: it still gets to take what that client sent, and what it says meanwhile is recorded.
 pub(super) async fn output(
     opening: &Opening,
     target: &mut ChannelReadHalf,
@@ -45,16 +46,7 @@ pub(super) async fn output(
     let (recorded, deliveries) = mpsc::channel(UNDER_WAY);
     let gather = gather(opening, target, observer, recorded);
     let deliver = deliver(opening, deliveries, client);
-    tokio::pin!(gather, deliver);
-    let is_closed = tokio::select! {
-        gathered = &mut gather => {
-            let is_closed = gathered?;
-            deliver.await?;
-            is_closed
-        }
-        // The client is gone or has closed the channel.
-        delivered = &mut deliver => return delivered,
-    };
+    let (is_closed, ()) = tokio::try_join!(gather, deliver)?;
     if !is_closed {
         // A target that is gone because the session was cut has not left.
         opening.tap.go_on()?;
@@ -93,6 +85,7 @@ async fn gather(
         is_closed |= batch.iter().any(|message| matches!(message, ChannelMsg::Close));
         let events = batch.iter().flat_map(|message| events(message, observer)).collect();
         let position = opening.tap.submit(opening.number, events)?;
+        end_if_violated(opening, observer)?;
         if recorded.send((position, batch)).await.is_err() {
             return Ok(is_closed);
         }
@@ -118,13 +111,18 @@ async fn deliver(
     mut recorded: mpsc::Receiver<Batch>,
     client: &ChannelWriteHalf<Msg>,
 ) -> Result<(), Over> {
+    let mut is_heard = true;
     while let Some((position, batch)) = recorded.recv().await {
         opening.tap.written(position).await?;
         for message in batch {
             opening.tap.go_on()?;
-            if send(opening, message, client).await.is_err() {
-                return Ok(());
-            }
+            // A channel that its client has closed is given no window any more: sending on it waits for ever.
+            is_heard = is_heard
+                && tokio::select! {
+                    biased;
+                    () = opening.inbound.closed() => false,
+                    sent = send(opening, message, client) => sent.is_ok(),
+                };
         }
     }
     Ok(())

@@ -91,6 +91,11 @@ impl TargetConnection {
         self.unasked.report_to(tap, channel);
     }
 
+    /// The channel is over: what the target asked for too often to be told each time is told now.
+    pub(super) fn report_rest(&self) {
+        self.unasked.finish();
+    }
+
     /// Whether the target has not hung up.
     pub(super) fn is_open(&self) -> bool {
         !self.handle.is_closed()

@@ -1,7 +1,7 @@
 //! What a target asks of us that nobody asked it for: channels of its own towards the client. All refused, each an event.
 //!
 //! A target may ask before the session's first channel is there to tell it on; that is kept until then. One that does
-//! not stop asking is hung up on.
+//! not stop asking is hung up on where the library lets us, and otherwise told of in one event, with the number at the end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,9 @@ use crate::session::adapter::Tap;
 
 /// How often a target may ask on one connection.
 const MOST: u32 = 100;
+const MORE_BEGINS: u32 = MOST + 1;
+/// Said once for all beyond that.
+const MORE: &str = "further channels of the target's, from here on only counted";
 /// Said of each.
 const WHY: &str = "the target asked for it, and nothing is reached through the gate from behind";
 
@@ -32,8 +35,11 @@ impl Unasked {
     /// When there were too many: the connection has to end.
     pub(super) fn refuse(&self, what: &str) -> Result<(), russh::Error> {
         let mut told = self.told();
-        told.count += 1;
+        told.count = told.count.saturating_add(1);
         if told.count > MOST {
+            if let (MORE_BEGINS, Some((tap, channel))) = (told.count, &told.to) {
+                tap.refused(*channel, MORE, WHY);
+            }
             return Err(russh::Error::Disconnect);
         }
         match &told.to {
@@ -49,7 +55,18 @@ impl Unasked {
         for what in told.early.drain(..) {
             tap.refused(channel, &what, WHY);
         }
+        if told.count > MOST {
+            tap.refused(channel, MORE, WHY);
+        }
         told.to = Some((tap.clone(), channel));
+    }
+
+    /// The connection is over: how many were refused of which there is no event.
+    pub(super) fn finish(&self) {
+        let told = self.told();
+        if let (Some((tap, channel)), Some(more @ 1..)) = (&told.to, told.count.checked_sub(MOST)) {
+            tap.refused(*channel, &format!("{more} further channels of the target's"), WHY);
+        }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

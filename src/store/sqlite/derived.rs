@@ -9,17 +9,19 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure;
-use super::write::put_rows;
+use super::write::{put_nodes, put_rows};
+use crate::ledger::TileNode;
 use crate::store::backend::{Row, Scratch, TableDigest};
 use crate::store::error::BackendError;
 
 /// Each derived table with a statement that gives all of it in one order, and the layout itself.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     (
         "layout",
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
          ORDER BY type, name",
     ),
+    ("nodes", "SELECT level, idx, hash FROM nodes ORDER BY level, idx"),
     ("node", "SELECT id, body FROM node ORDER BY id"),
     ("people", "SELECT id, name, body FROM people ORDER BY id"),
     (
@@ -50,11 +52,12 @@ impl InMemory {
 }
 
 impl Scratch for InMemory {
-    fn put(&mut self, rows: &[Row]) -> Result<(), BackendError> {
+    fn put(&mut self, nodes: &[TileNode], rows: &[Row]) -> Result<(), BackendError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|e| failure(&e))?;
+        put_nodes(&transaction, nodes).map_err(|e| failure(&e))?;
         put_rows(&transaction, rows)?;
         transaction.commit().map_err(|e| failure(&e))
     }

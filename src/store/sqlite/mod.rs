@@ -5,10 +5,12 @@
 
 mod derived;
 mod failure;
+mod look;
 mod read;
 mod upkeep;
 mod write;
 
+pub(super) use look::look;
 pub(super) use write::Sqlite;
 
 use failure::failure;

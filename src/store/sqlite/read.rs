@@ -56,11 +56,16 @@ impl SqliteReader {
 
 impl Reader for SqliteReader {
     fn freeze(&self) -> Result<(), BackendError> {
+        // One that could not be ended must not keep every later reader from beginning.
+        self.thaw()?;
         self.connection.execute_batch("BEGIN").map_err(|e| failure(&e))
     }
 
     fn thaw(&self) -> Result<(), BackendError> {
-        self.connection.execute_batch("COMMIT").map_err(|e| failure(&e))
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK").map_err(|e| failure(&e))
     }
 
     fn head(&self) -> Result<Option<String>, BackendError> {

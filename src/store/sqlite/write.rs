@@ -49,15 +49,10 @@ impl Sqlite {
 
     fn prepare(&mut self) -> rusqlite::Result<Result<(), BackendError>> {
         let connection = &mut self.connection;
-        let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-        let (application, found) = (number("application_id")?, number("user_version")?);
-        if found > LAYOUT {
-            return Ok(Err(BackendError::Newer { found, known: LAYOUT }));
-        }
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if tables > 0 && application != APPLICATION {
-            return Ok(Err(BackendError::Damaged("the file is another program's database".to_owned())));
-        }
+        let tables = match tables_of(connection)? {
+            Ok(tables) => tables,
+            Err(error) => return Ok(Err(error)),
+        };
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Only if upkeep cannot keep up.
@@ -121,7 +116,21 @@ impl Drop for Sqlite {
     }
 }
 
-fn connect(path: &Path, access: OpenFlags) -> Result<Connection, BackendError> {
+/// How many tables and indexes a database has, if it is ours and not from a newer program.
+pub(super) fn tables_of(connection: &Connection) -> rusqlite::Result<Result<i64, BackendError>> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (application, found) = (number("application_id")?, number("user_version")?);
+    if found > LAYOUT {
+        return Ok(Err(BackendError::Newer { found, known: LAYOUT }));
+    }
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION {
+        return Ok(Err(BackendError::Damaged("the file is another program's database".to_owned())));
+    }
+    Ok(Ok(tables))
+}
+
+pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, BackendError> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY)?;
@@ -150,7 +159,7 @@ pub(super) fn put_rows(transaction: &Transaction<'_>, rows: &[Row]) -> Result<()
     Ok(())
 }
 
-fn put_nodes(transaction: &Transaction<'_>, nodes: &[TileNode]) -> rusqlite::Result<()> {
+pub(super) fn put_nodes(transaction: &Transaction<'_>, nodes: &[TileNode]) -> rusqlite::Result<()> {
     let mut insert =
         transaction.prepare_cached("INSERT INTO nodes (level, idx, hash) VALUES (?1, ?2, ?3)")?;
     for node in nodes {

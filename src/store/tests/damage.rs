@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn each_kind_of_damage_has_its_own_error() {
     type IsIt = fn(&StoreError) -> bool;
-    let damages: [(&str, IsIt); 9] = [
+    let damages: [(&str, IsIt); 10] = [
         ("UPDATE entries SET bytes = replace(bytes, 'erin', 'evil') WHERE seq = 1", |e| {
             matches!(e, StoreError::EntryEdited { seq: 1 })
         }),
@@ -24,6 +24,7 @@ fn each_kind_of_damage_has_its_own_error() {
             matches!(e, StoreError::ProjectionEdited { table: "grants" })
         }),
         ("DELETE FROM targets", |e| matches!(e, StoreError::ProjectionEdited { table: "targets" })),
+        ("INSERT INTO nodes VALUES (5, 0, zeroblob(32))", |e| matches!(e, StoreError::TreeEdited)),
         ("UPDATE people SET body = '{'", |e| {
             matches!(e, StoreError::Backend(BackendError::Row { table: "people", .. }))
         }),
@@ -40,7 +41,9 @@ fn each_kind_of_damage_has_its_own_error() {
         assert!(is_it(&error), "{sql}: {error:?}");
         if matches!(
             error,
-            StoreError::ProjectionEdited { .. } | StoreError::Backend(BackendError::Row { .. })
+            StoreError::ProjectionEdited { .. }
+                | StoreError::TreeEdited
+                | StoreError::Backend(BackendError::Row { .. })
         ) {
             Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
             open(directory.path()).unwrap().verify().unwrap();
@@ -74,7 +77,12 @@ fn an_older_database_put_back_is_noticed() {
     drop(store);
     let backup = std::fs::read(&database).unwrap();
     let store = open(directory.path()).unwrap();
-    store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: "aa".to_owned() }).unwrap();
+    store
+        .submit_blocking(
+            Actor::Node,
+            Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() },
+        )
+        .unwrap();
     drop(store);
     std::fs::write(&database, backup).unwrap();
     let error = open(directory.path()).err().unwrap();

@@ -74,7 +74,12 @@ fn an_entry_wakes_those_it_concerns_in_order_and_nobody_else() {
     let why = || "because".to_owned();
     let terminate = Command::TerminateSession { session: id("ses_", 0), reason: why() };
     store.submit_blocking(Actor::Operator, terminate).unwrap();
-    store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: "aa".to_owned() }).unwrap();
+    store
+        .submit_blocking(
+            Actor::Node,
+            Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() },
+        )
+        .unwrap();
     store
         .submit_blocking(Actor::Operator, Command::Revoke { scope: Scope::Everything, reason: why() })
         .unwrap();
@@ -106,7 +111,12 @@ fn a_watcher_that_panics_is_removed_and_the_feed_goes_on() {
     let _bad = store.changes().subscribe(Interest::everything(), Arc::new(Panics));
     let (_good, hears) = watch(&store, Interest::everything());
     for hash in ["aa", "bb"] {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: hash.to_owned() }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: hash.to_owned(), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
         assert!(hears.recv_timeout(SOON).unwrap().is_some());
     }
     assert!(store.changes().age() < SOON);
@@ -120,7 +130,8 @@ fn a_full_disk_refuses_changes_nothing_and_is_forgotten_when_there_is_room() {
     let (_held, hears) = watch(&store, Interest::everything());
     let before = store.read(Clone::clone);
     *how.lock().unwrap() = Some(BackendError::Full);
-    let load = || Command::LoadPolicy { hash: "aa".to_owned() };
+    let load =
+        || Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() };
     let failed = store.submit_blocking(Actor::Node, load()).unwrap_err();
     assert_eq!(failed, SubmitError::Failed(StoreError::Backend(BackendError::Full)));
     assert_eq!(hears.recv_timeout(SOON).unwrap(), None, "watchers are told");
@@ -144,7 +155,8 @@ fn after_any_other_failure_nothing_is_written_until_the_next_start_and_the_feed_
     let clock = Clock::manual(at(0));
     let (store, how) = open_failing(directory.path(), clock.clone());
     *how.lock().unwrap() = Some(BackendError::Failed("fsync: input/output error".to_owned()));
-    let load = || Command::LoadPolicy { hash: "aa".to_owned() };
+    let load =
+        || Command::LoadPolicy { hash: "aa".to_owned(), rules: crate::model::PolicyChanges::default() };
     assert!(store.submit_blocking(Actor::Node, load()).is_err());
     *how.lock().unwrap() = None;
     let again = store.submit_blocking(Actor::Node, load()).unwrap_err();
@@ -176,4 +188,55 @@ fn what_is_due_passes_by_itself_and_the_ledgers_time_never_goes_back() {
     // But a window that began there would last too long: nothing is granted until the clock is right.
     let behind = store.submit_blocking(story.erin.1.clone(), start(&story, 1)).unwrap_err();
     assert_eq!(behind, SubmitError::Failed(StoreError::ClockBehind { behind_s: 8600 }));
+}
+
+/// Holds a store until it hears of something, then lets it go on the feed's own thread.
+struct LetsGo {
+    store: Mutex<Option<Store>>,
+    go: Mutex<Receiver<()>>,
+    gone: Sender<()>,
+}
+
+impl Watcher for LetsGo {
+    fn changed(&self, _: &Arc<Entry>) {
+        if let Some(store) = self.store.lock().unwrap().take() {
+            self.go.lock().unwrap().recv().unwrap();
+            drop(store);
+            self.gone.send(()).unwrap();
+        }
+    }
+    fn lost(&self) {}
+}
+
+#[test]
+fn the_last_clone_can_go_on_the_feeds_thread_while_the_writer_waits_for_it() {
+    use futures_util::FutureExt as _;
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let ((go, wait), (gone, is_gone)) = (channel(), channel());
+    let watcher = LetsGo { store: Mutex::new(Some(store.clone())), go: Mutex::new(wait), gone };
+    let subscription = store.changes().subscribe(Interest::everything(), Arc::new(watcher));
+    // Nobody waits for these: the feed stands still, and sooner or later the writer with it.
+    for n in 0..200 {
+        let command =
+            Command::LoadPolicy { hash: format!("{n:064x}"), rules: crate::model::PolicyChanges::default() };
+        drop(store.submit(Actor::Node, command).now_or_never());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(store);
+    go.send(()).unwrap();
+    is_gone.recv_timeout(Duration::from_secs(20)).expect("neither thread waits for the other");
+    drop(subscription);
+}
+
+#[test]
+fn a_question_that_panics_leaves_the_reader_as_it_was() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let asked =
+        std::panic::AssertUnwindSafe(|| store.frozen(|_| -> Result<(), StoreError> { panic!("asked") }));
+    assert!(std::panic::catch_unwind(asked).is_err());
+    story(&store);
+    assert!(store.prove(1).is_ok(), "it sees what came later");
+    assert!(store.verify().is_ok());
 }

@@ -1,10 +1,11 @@
 //! The store as a whole: on a real directory, with a real key, and with everything that can be done to its file.
 //!
-//! The parts have their own tests beside them; `damage.rs` and `feed.rs` hold what would make this file long. Every backend
+//! The parts have their own tests beside them; `damage.rs`, `feed.rs` and `look.rs` hold what would make this file long. Every backend
 //! runs `conformance.rs` besides.
 
 mod damage;
 mod feed;
+mod look;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -268,14 +269,21 @@ fn a_receipt_and_any_entry_prove_themselves_against_the_signed_head() {
     let old = Checkpoint::open(&store.checkpoint().unwrap(), store.checkpoint_key()).unwrap();
     store.submit_blocking(story.erin.1.clone(), start(&story, 0)).unwrap();
     let session: SessionId = id("ses_", 0);
-    assert!(matches!(store.receipt(&session), Err(StoreError::NotFound(_))), "it still runs");
-    store.submit_blocking(Actor::Node, end(0, EndReason::ClientLeft)).unwrap();
+    let ended = store.submit_blocking(Actor::Node, end(0, EndReason::ClientLeft)).unwrap()[0].seq;
     for n in 0..600 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
-    let receipt = store.receipt(&session).unwrap();
-    assert_eq!(receipt.session.end.as_ref().unwrap().facts.reason, EndReason::ClientLeft);
-    for proof in [receipt.proof, store.prove(0).unwrap(), store.prove(300).unwrap()] {
+    let session = store.session_history(&Filter::by_prefix(session.as_str())).unwrap().remove(0);
+    assert_eq!(
+        session.end.as_ref().map(|end| (end.facts.reason, end.seq)),
+        Some((EndReason::ClientLeft, ended))
+    );
+    for proof in [store.prove(ended).unwrap(), store.prove(0).unwrap(), store.prove(300).unwrap()] {
         let head = Checkpoint::open(&proof.checkpoint, store.checkpoint_key()).unwrap();
         let leaf = TreeHash::leaf(&proof.entry.bytes);
         assert!(verify_inclusion(leaf, proof.entry.seq, head.size, &proof.proof, &head.root));
@@ -292,50 +300,37 @@ fn an_entry_is_found_by_its_time() {
     let store = open(directory.path()).unwrap();
     let story = story(&store);
     for n in 0..50 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
     let revoke = Command::RevokeGrant { grant: story.grant.clone(), reason: "wrong server".to_owned() };
     let at = store.submit_blocking(Actor::Operator, revoke).unwrap()[0].at;
     for n in 50..80 {
-        store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") }).unwrap();
+        store
+            .submit_blocking(
+                Actor::Node,
+                Command::LoadPolicy { hash: format!("{n:x}"), rules: crate::model::PolicyChanges::default() },
+            )
+            .unwrap();
     }
-    let is_it = |fact: &Fact| matches!(fact, Fact::GrantRevoked { grant, .. } if *grant == story.grant);
-    assert_eq!(store.entry_at(at, is_it).unwrap().unwrap().by, Actor::Operator);
-    assert_eq!(store.entry_at(at, |_| false).unwrap(), None);
-    let never = at + Duration::from_secs(3600);
-    assert_eq!(store.entry_at(never, |_| true).unwrap(), None);
-}
-
-#[test]
-fn an_export_has_every_tile_its_checkpoint_speaks_of_and_grows() {
-    let directory = scratch();
-    let to = scratch();
-    let store = open(directory.path()).unwrap();
-    let load = |n: u32| store.submit_blocking(Actor::Node, Command::LoadPolicy { hash: format!("{n:x}") });
-    for n in 0..100 {
-        load(n).unwrap();
-    }
-    store.export(to.path()).unwrap();
-    assert!(to.path().join("tile/0/000.p/101").exists());
-    for n in 100..299 {
-        load(n).unwrap();
-    }
-    let note = store.export(to.path()).unwrap();
-    let head = Checkpoint::open(&note, store.checkpoint_key()).unwrap();
-    let read = |name: &str| std::fs::read(to.path().join(name)).unwrap();
-    let mut tree = crate::ledger::Frontier::default();
-    for name in ["tile/entries/000", "tile/entries/001.p/44"] {
-        let bundle = read(name);
-        let mut rest = bundle.as_slice();
-        while let [high, low, more @ ..] = rest {
-            let (entry, after) = more.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-            tree.push(TreeHash::leaf(entry));
-            rest = after;
-        }
-    }
-    assert_eq!((tree.size(), tree.root()), (head.size, head.root));
-    assert_eq!((read("tile/0/000").len(), read("tile/1/000.p/1").len()), (8192, 32));
-    assert_eq!(read("checkpoint"), note.as_bytes());
+    let is_it =
+        |entry: &Entry| matches!(&entry.fact, Fact::GrantRevoked { grant, .. } if *grant == story.grant);
+    let found = |at| {
+        let mut found = Vec::new();
+        store.entries_at(at, |entry| found.push(entry.clone())).unwrap();
+        found
+    };
+    assert!(found(at).iter().any(|entry| is_it(entry) && entry.by == Actor::Operator));
+    assert!(found(at).iter().all(|entry| entry.at == at));
+    assert_eq!(found(at + Duration::from_secs(3600)), []);
+    // Many of one time: a revocation of everything ends each thing with one entry, in one moment.
+    let (first, last) = (store.entries(0, 1).unwrap().remove(0), found(at).pop().unwrap());
+    assert_eq!(found(first.at)[0], first);
+    assert!(store.entries(last.seq + 1, 1).unwrap()[0].at > at);
 }
 
 /// Many sessions do not make one more slower, and revoking everything ends each with its own entry.

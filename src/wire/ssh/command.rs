@@ -49,7 +49,8 @@ pub fn classify(line: &[u8]) -> Kind {
     let Some((program, arguments)) = words.split_first() else { return Kind::Other };
     match program.rsplit('/').next().unwrap_or_default() {
         "scp" => scp(arguments),
-        "sftp-server" => Kind::SftpServer,
+        // `-Q` and `-h` print something and serve nothing.
+        "sftp-server" if !arguments.iter().any(|a| a.starts_with("-Q") || a == "-h") => Kind::SftpServer,
         "rsync" if arguments.first().is_some_and(|first| first == "--server") => {
             Kind::Rsync { is_download: arguments.iter().any(|a| a == "--sender") }
         }
@@ -186,6 +187,7 @@ mod tests {
             "rsync x y",
             "scp -f *",
             "scp -t x # y",
+            "sftp-server -Q requests",
         ] {
             assert_eq!(classify(line.as_bytes()), Kind::Other, "{line:?}");
         }

@@ -8,7 +8,7 @@ pub const MOST: usize = 32;
 /// Longest value.
 pub const LONGEST_VALUE: usize = 128;
 
-/// Names passed on as they are; beside them `LC_` and capital letters. `GIT_PROTOCOL` is how git asks for version 2.
+/// Names passed on as they are; beside them `LC_` and capital letters or underscores. `GIT_PROTOCOL` is how git asks for version 2.
 const NAMES: [&str; 5] = ["COLORTERM", "GIT_PROTOCOL", "LANG", "NO_COLOR", "TERM"];
 /// Longest name that begins with `LC_`.
 const LONGEST_LOCALE: usize = 24;
@@ -61,7 +61,9 @@ pub fn is_terminal_name(term: &str) -> bool {
 
 fn is_listed(name: &str) -> bool {
     let is_locale = |rest: &str| {
-        !rest.is_empty() && rest.len() <= LONGEST_LOCALE && rest.bytes().all(|b| b.is_ascii_uppercase())
+        !rest.is_empty()
+            && rest.len() <= LONGEST_LOCALE
+            && rest.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
     };
     NAMES.contains(&name) || name.strip_prefix("LC_").is_some_and(is_locale)
 }
@@ -81,6 +83,7 @@ mod tests {
         for (name, value) in [
             ("LANG", "de_DE.UTF-8@euro"),
             ("LC_ALL", "C"),
+            ("LC_KEY_FORM", "x"),
             ("TERM", "xterm-256color"),
             ("GIT_PROTOCOL", "version=2"),
             ("LANG", ""),

@@ -11,6 +11,8 @@ use super::file::{Content, Operation, Outcome, Verb};
 pub const LONGEST_LINE: usize = 8 * 1024;
 /// Deepest directory.
 pub const DEEPEST: usize = 128;
+/// Longest path of one.
+pub const LONGEST_PATH: usize = 8 * 1024;
 /// Most bytes held while an answer is awaited: senders wait, so this is for those that run ahead a little.
 pub const MOST_HELD: usize = 256 * 1024;
 
@@ -21,7 +23,7 @@ pub enum ScpError {
     #[error("the scp sender did not wait for answers")]
     Ahead,
     /// Directories are nested deeper than is followed.
-    #[error("directories are nested more than {DEEPEST} deep")]
+    #[error("directories are nested more than {DEEPEST} deep, or more than {LONGEST_PATH} bytes long")]
     Deep,
     /// A line is longer than any may be.
     #[error("an scp line of more than {LONGEST_LINE} bytes")]
@@ -48,9 +50,12 @@ pub enum Way {
 pub struct ScpSession {
     way: Way,
     argument: Vec<u8>,
-    directories: Vec<Vec<u8>>,
+    /// Where the stream is, each part with its slash.
+    path: Vec<u8>,
+    /// How long the path was before each directory in it.
+    directories: Vec<usize>,
     state: State,
-    held: Vec<u8>,
+    held: SentAhead,
     line: Vec<u8>,
     answer: Option<Vec<u8>>,
     failed: Option<ScpError>,
@@ -73,6 +78,40 @@ enum State {
     ReceiverStatus { file: File, sent: Outcome },
 }
 
+/// What the sender has sent ahead. Each byte is moved a few times at most, however many answers it takes to use them up.
+#[derive(Debug, Default)]
+struct SentAhead {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl SentAhead {
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.used..).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), ScpError> {
+        if self.rest().len() + bytes.len() > MOST_HELD {
+            return Err(ScpError::Ahead);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// All but the last `left` bytes were used.
+    fn keep_last(&mut self, left: usize) {
+        self.used = self.bytes.len().saturating_sub(left);
+        if self.used >= left {
+            self.bytes.drain(..self.used);
+            self.used = 0;
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Record {
     Directory(Vec<u8>),
@@ -90,13 +129,16 @@ struct File {
 impl ScpSession {
     /// A stream about to begin; `argument` is the path on the command line.
     #[must_use]
-    pub const fn new(way: Way, argument: Vec<u8>) -> Self {
+    pub fn new(way: Way, mut argument: Vec<u8>) -> Self {
+        // It stands beside every file.
+        argument.truncate(LONGEST_PATH);
         Self {
             way,
             argument,
+            path: Vec::new(),
             directories: Vec::new(),
             state: State::Start,
-            held: Vec::new(),
+            held: SentAhead::default(),
             line: Vec::new(),
             answer: None,
             failed: None,
@@ -121,12 +163,12 @@ impl ScpSession {
 
     /// The stream is over: what had not ended, ended here.
     #[must_use]
-    pub fn finish(self) -> Vec<Operation> {
-        let (name, content) = match self.state {
+    pub fn finish(mut self) -> Vec<Operation> {
+        let (name, content) = match std::mem::replace(&mut self.state, State::Start) {
             State::Start | State::Record | State::Answer(Record::Up | Record::Times) => return Vec::new(),
             State::Answer(Record::Directory(name)) => {
                 let operation = Operation {
-                    path: join(&self.directories, &name),
+                    path: self.path_of(&name),
                     verb: Verb::MakeDirectory,
                     other_path: Some(self.argument),
                     bytes: None,
@@ -143,7 +185,7 @@ impl ScpSession {
         let (bytes, sha256) = content.finish();
         vec![Operation {
             verb: self.way.verb(),
-            path: join(&self.directories, &name),
+            path: self.path_of(&name),
             other_path: Some(self.argument),
             bytes: Some(bytes),
             sha256,
@@ -159,16 +201,17 @@ impl ScpSession {
         followed.inspect_err(|error| self.failed = Some(*error))
     }
 
-    fn sender(&mut self, mut bytes: &[u8], found: &mut Vec<Operation>) -> Result<(), ScpError> {
+    fn sender(&mut self, bytes: &[u8], found: &mut Vec<Operation>) -> Result<(), ScpError> {
+        // While something is held an answer is awaited.
+        let left = if self.held.is_empty() { self.advance(bytes, found)? } else { bytes };
+        self.held.add(left)
+    }
+
+    /// Follows the sender until the receiver has to answer; gives what comes behind that.
+    fn advance<'a>(&mut self, mut bytes: &'a [u8], found: &mut Vec<Operation>) -> Result<&'a [u8], ScpError> {
         while let Some((first, rest)) = bytes.split_first() {
             match &mut self.state {
-                State::Start | State::Answer(_) | State::ReceiverStatus { .. } => {
-                    if self.held.len() + bytes.len() > MOST_HELD {
-                        return Err(ScpError::Ahead);
-                    }
-                    self.held.extend_from_slice(bytes);
-                    return Ok(());
-                }
+                State::Start | State::Answer(_) | State::ReceiverStatus { .. } => return Ok(bytes),
                 State::Content { file, left } => {
                     let take = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                     let (now, later) = bytes.split_at(take);
@@ -183,7 +226,7 @@ impl ScpSession {
                 }
             }
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// All content is there: what follows is the sender's word on it.
@@ -267,9 +310,9 @@ impl ScpSession {
         match std::mem::replace(&mut self.state, State::Record) {
             State::Start | State::Answer(Record::Times) => {}
             State::Answer(Record::Up) => {
-                self.directories.pop();
+                self.path.truncate(self.directories.pop().unwrap_or_default());
             }
-            State::Answer(Record::Directory(name)) => self.entered(name, outcome, found)?,
+            State::Answer(Record::Directory(name)) => self.entered(&name, outcome, found)?,
             State::Answer(Record::File { name, size }) => match outcome {
                 Outcome::Done => {
                     self.state = State::Content { file: File { name, content: Content::new() }, left: size };
@@ -287,29 +330,35 @@ impl ScpSession {
             State::Record if outcome != Outcome::Done => found.push(self.report(&[], None, outcome)),
             State::Record | State::Content { .. } | State::SenderStatus(_) => return Err(ScpError::Unasked),
         }
-        let held = std::mem::take(&mut self.held);
-        self.sender(&held, found)
+        let mut held = std::mem::take(&mut self.held);
+        let left = self.advance(held.rest(), found)?.len();
+        held.keep_last(left);
+        self.held = held;
+        Ok(())
     }
 
-    fn entered(
-        &mut self,
-        name: Vec<u8>,
-        outcome: Outcome,
-        found: &mut Vec<Operation>,
-    ) -> Result<(), ScpError> {
+    fn entered(&mut self, name: &[u8], outcome: Outcome, found: &mut Vec<Operation>) -> Result<(), ScpError> {
         let is_done = outcome == Outcome::Done;
         if self.way == Way::Upload {
-            let mut made = self.report(&name, None, outcome);
+            let mut made = self.report(name, None, outcome);
             made.verb = Verb::MakeDirectory;
             found.push(made);
         }
         if is_done {
-            if self.directories.len() >= DEEPEST {
+            if self.directories.len() >= DEEPEST || self.path.len() + name.len() >= LONGEST_PATH {
                 return Err(ScpError::Deep);
             }
-            self.directories.push(name);
+            self.directories.push(self.path.len());
+            self.path.extend_from_slice(name);
+            self.path.push(b'/');
         }
         Ok(())
+    }
+
+    /// A name in the directory where the stream is; without a name, that directory.
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        let directory = if name.is_empty() { self.path.strip_suffix(b"/") } else { None };
+        [directory.unwrap_or(&self.path), name].concat()
     }
 
     fn report(&self, name: &[u8], content: Option<Content>, outcome: Outcome) -> Operation {
@@ -319,7 +368,7 @@ impl ScpSession {
         });
         Operation {
             verb: self.way.verb(),
-            path: join(&self.directories, name),
+            path: self.path_of(name),
             other_path: Some(self.argument.clone()),
             bytes,
             sha256,
@@ -346,12 +395,6 @@ fn sized(rest: &[u8]) -> Option<(u64, &[u8])> {
     let is_mode = mode.len() == 4 && mode.iter().all(|b| (b'0'..=b'7').contains(b));
     let is_size = size.bytes().all(|b| b.is_ascii_digit());
     if is_mode && is_size && !name.is_empty() { Some((size.parse().ok()?, name)) } else { None }
-}
-
-fn join(directories: &[Vec<u8>], name: &[u8]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = directories.iter().map(Vec::as_slice).collect();
-    parts.extend((!name.is_empty()).then_some(name));
-    parts.join(&b'/')
 }
 
 fn words(line: &[u8]) -> String {

@@ -21,6 +21,9 @@ const LENGTH: usize = 4;
 /// on cannot be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SftpError {
+    /// The target sent content of a file that it had closed.
+    #[error("the target sent content of a file that it had closed")]
+    Closed,
     /// The target used one handle for two open files.
     #[error("the target gave the same handle twice")]
     HandleInUse,
@@ -42,8 +45,8 @@ pub enum SftpError {
     /// The target answered what nobody asked.
     #[error("the target answered a request that was not made")]
     Unasked,
-    /// The target accepted a handle that it never gave.
-    #[error("the target accepted a handle that it never gave")]
+    /// The client used a handle that it has not been given, or has closed.
+    #[error("the client used a handle that it does not hold")]
     UnknownHandle,
     /// A message type that version 3 does not have.
     #[error("SFTP message type {0} is unknown")]

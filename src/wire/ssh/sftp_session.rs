@@ -2,7 +2,9 @@
 //!
 //! An upload is reported when its handle is closed, with its size and hash; everything else when it is answered. What
 //! cannot be followed is an error, never a guess: beyond the caps, or when one side breaks the protocol, the caller
-//! should end the channel. Never here: deciding, or bytes of the protocol (`sftp.rs`).
+//! should end the channel. A handle counts from the moment the target has given it: a client that writes to one it only
+//! expects is refused before the target hears of it, and one that reads from it before the client hears the answer. Never
+//! here: deciding, or bytes of the protocol (`sftp.rs`).
 
 use std::collections::BTreeMap;
 
@@ -10,8 +12,8 @@ use super::file::{Content, Operation, Outcome, Verb};
 use super::sftp::{Answer, Ask, Framer, LONGEST_HANDLE, LONGEST_PATH, Reply, Request, SftpError};
 use crate::wire::reader::Reader;
 
-/// Most files and directories open at once.
-pub const MOST_OPEN: usize = 512;
+/// Most files and directories open at once, those asked for included: more than sshd's usual limit of descriptors.
+pub const MOST_OPEN: usize = 2048;
 /// Most memory that requests without an answer may take. Some clients ask for a whole file before they read the first
 /// answer: at 32 KiB a request this is a file of about 8 GiB.
 pub const MOST_WAITING: usize = 16 * 1024 * 1024;
@@ -89,6 +91,8 @@ struct Tracker {
     waiting_bytes: usize,
     handles: BTreeMap<Vec<u8>, u64>,
     open: BTreeMap<u64, OpenFile>,
+    /// Files and directories asked for.
+    opening: usize,
     next: u64,
 }
 
@@ -99,8 +103,9 @@ enum Waiting {
     Open { path: Vec<u8>, flags: Option<u32> },
     Operation(Box<Operation>),
     Read { file: Option<u64>, offset: u64 },
+    ReadDir { file: Option<u64> },
     Silent,
-    Write { file: Option<u64> },
+    Write { file: u64 },
 }
 
 #[derive(Debug)]
@@ -134,30 +139,37 @@ impl Tracker {
         match ask {
             Ask::Close { handle } => Ok(Waiting::Close { file: self.handles.remove(handle) }),
             Ask::Extended { name, data } => self.extended(name, data),
-            Ask::FSetStat { handle } => {
-                let path = self.file(handle).map_or(&[][..], |file| &file.path);
-                one(Verb::SetAttributes, path)
-            }
-            Ask::Look | Ask::ReadDir { .. } => Ok(Waiting::Silent),
+            Ask::FSetStat { handle } => one(Verb::SetAttributes, &self.file(handle)?.path),
+            Ask::Look => Ok(Waiting::Silent),
             Ask::MkDir { path } => one(Verb::MakeDirectory, path),
-            Ask::Open { path, flags } => Ok(Waiting::Open { path: path.to_vec(), flags: Some(flags) }),
-            Ask::OpenDir { path } => Ok(Waiting::Open { path: path.to_vec(), flags: None }),
+            Ask::Open { path, flags } => self.open(path, Some(flags)),
+            Ask::OpenDir { path } => self.open(path, None),
+            // Some clients go on reading behind their own close: such a request is refused by the target, or else here.
             Ask::Read { handle, offset } => {
                 Ok(Waiting::Read { file: self.handles.get(handle).copied(), offset })
             }
+            Ask::ReadDir { handle } => Ok(Waiting::ReadDir { file: self.handles.get(handle).copied() }),
             Ask::Remove { path } => one(Verb::Remove, path),
             Ask::Rename { from, to } => two(Verb::Rename, from, to),
             Ask::RmDir { path } => one(Verb::RemoveDirectory, path),
             Ask::SetStat { path } => one(Verb::SetAttributes, path),
             Ask::SymLink { points_at, link } => two(Verb::SymbolicLink, link, points_at),
             Ask::Write { handle, offset, data } => {
-                let file = self.handles.get(handle).copied();
-                if let Some(open) = file.and_then(|file| self.open.get_mut(&file)) {
+                let file = self.held(handle)?;
+                if let Some(open) = self.open.get_mut(&file) {
                     open.written.moved(offset, data);
                 }
                 Ok(Waiting::Write { file })
             }
         }
+    }
+
+    fn open(&mut self, path: &[u8], flags: Option<u32>) -> Result<Waiting, SftpError> {
+        if self.open.len() + self.opening >= MOST_OPEN {
+            return Err(SftpError::TooManyHandles(MOST_OPEN));
+        }
+        self.opening += 1;
+        Ok(Waiting::Open { path: path.to_vec(), flags })
     }
 
     /// OpenSSH's extensions (its PROTOCOL, section 4); any other is reported by name, since its effect is not known.
@@ -178,9 +190,9 @@ impl Tracker {
                 reader.u64()?;
                 reader.u64()?;
                 let to = reader.string(LONGEST_HANDLE)?;
-                let path = |file: Option<&OpenFile>| file.map_or_else(Vec::new, |file| file.path.clone());
-                let (from, into) = (path(self.file(from)), path(self.file(to)));
-                if let Some(file) = self.handles.get(to).and_then(|file| self.open.get_mut(file)) {
+                let (from, file) = (self.file(from)?.path.clone(), self.held(to)?);
+                let into = self.file(to)?.path.clone();
+                if let Some(file) = self.open.get_mut(&file) {
                     file.written.spoil();
                 }
                 Ok(operation(Verb::Copy, &into, Some(&from)))
@@ -204,6 +216,7 @@ impl Tracker {
         };
         let waiting = self.waiting.remove(&id).ok_or(SftpError::Unasked)?;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(waiting.bytes());
+        self.opening = self.opening.saturating_sub(usize::from(matches!(waiting, Waiting::Open { .. })));
         match (waiting, reply) {
             (Waiting::Open { path, flags }, Reply::Handle(handle)) => self.opened(path, flags, handle, found),
             (Waiting::Open { path, flags }, Reply::Status { code, message }) if code != STATUS_OK => {
@@ -211,22 +224,23 @@ impl Tracker {
                 Ok(())
             }
             (Waiting::Read { file, offset }, Reply::Data(data)) => {
-                let file = file.and_then(|file| self.open.get_mut(&file)).ok_or(SftpError::UnknownHandle)?;
-                file.read.moved(offset, data);
+                let file = file.ok_or(SftpError::UnknownHandle)?;
+                self.open.get_mut(&file).ok_or(SftpError::Closed)?.read.moved(offset, data);
                 Ok(())
             }
             (Waiting::Read { file, .. }, Reply::Status { code, message }) if code != STATUS_OK => {
-                if code != STATUS_END {
+                if let Some(file) = file.filter(|_| code != STATUS_END) {
                     self.fail(file, code, message);
                 }
                 Ok(())
             }
+            (Waiting::ReadDir { file }, Reply::Other) => file.map(|_| ()).ok_or(SftpError::UnknownHandle),
+            (Waiting::ReadDir { .. }, Reply::Status { .. }) => Ok(()),
             (Waiting::Write { file }, Reply::Status { code, message }) => {
                 if code != STATUS_OK {
                     self.fail(file, code, message);
-                    return Ok(());
                 }
-                file.map(|_| ()).ok_or(SftpError::UnknownHandle)
+                Ok(())
             }
             (Waiting::Close { file }, Reply::Status { code, message }) => {
                 let open = file.and_then(|file| self.open.remove(&file));
@@ -252,6 +266,7 @@ impl Tracker {
                 | Waiting::Open { .. }
                 | Waiting::Operation(_)
                 | Waiting::Read { .. }
+                | Waiting::ReadDir { .. }
                 | Waiting::Silent
                 | Waiting::Write { .. },
                 Reply::Data(_) | Reply::Handle(_) | Reply::Other | Reply::Status { .. },
@@ -266,9 +281,6 @@ impl Tracker {
         handle: &[u8],
         found: &mut Vec<Operation>,
     ) -> Result<(), SftpError> {
-        if self.open.len() >= MOST_OPEN {
-            return Err(SftpError::TooManyHandles(MOST_OPEN));
-        }
         if self.handles.insert(handle.to_vec(), self.next).is_some() {
             return Err(SftpError::HandleInUse);
         }
@@ -284,13 +296,18 @@ impl Tracker {
         Ok(())
     }
 
-    fn file(&self, handle: &[u8]) -> Option<&OpenFile> {
-        self.handles.get(handle).and_then(|file| self.open.get(file))
+    /// The number of an open file.
+    fn held(&self, handle: &[u8]) -> Result<u64, SftpError> {
+        self.handles.get(handle).copied().ok_or(SftpError::UnknownHandle)
+    }
+
+    fn file(&self, handle: &[u8]) -> Result<&OpenFile, SftpError> {
+        self.open.get(&self.held(handle)?).ok_or(SftpError::UnknownHandle)
     }
 
     /// Something about an open file failed: its transfer did, too.
-    fn fail(&mut self, file: Option<u64>, code: u32, message: &[u8]) {
-        if let Some(open) = file.and_then(|file| self.open.get_mut(&file)) {
+    fn fail(&mut self, file: u64, code: u32, message: &[u8]) {
+        if let Some(open) = self.open.get_mut(&file) {
             open.written.spoil();
             open.read.spoil();
             open.failure.get_or_insert_with(|| failure(code, message));
@@ -308,7 +325,11 @@ impl Waiting {
                         + operation.other_path.as_ref().map_or(0, Vec::len)
                         + size_of::<Operation>()
                 }
-                Self::Close { .. } | Self::Read { .. } | Self::Silent | Self::Write { .. } => 0,
+                Self::Close { .. }
+                | Self::Read { .. }
+                | Self::ReadDir { .. }
+                | Self::Silent
+                | Self::Write { .. } => 0,
             }
     }
 }

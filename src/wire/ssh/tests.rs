@@ -106,22 +106,58 @@ fn sftp_that_cannot_be_followed_ends_each_with_its_own_error() {
     assert_eq!(then(&[(Side::Client, int(0))]), failed(SftpError::Length(0)));
     let long = u32::try_from(LONGEST_MESSAGE + 1).unwrap();
     assert_eq!(then(&[(Side::Client, int(long))]), failed(SftpError::Length(long)));
-    let never = [string(b"x"), vec![0; 8], string(b"data")].concat();
-    let accepted = [(Side::Client, packet(6, 2, &never)), (Side::Target, packet(101, 2, &int(0)))];
-    assert_eq!(then(&accepted), failed(SftpError::UnknownHandle));
+    let late = [
+        (Side::Client, packet(5, 2, &[string(b"h"), vec![0; 12]].concat())),
+        (Side::Client, packet(4, 3, &string(b"h"))),
+        (Side::Target, packet(101, 3, &int(0))),
+        (Side::Target, packet(103, 2, &string(b"x"))),
+    ];
+    assert_eq!(then(&late), failed(SftpError::Closed));
     assert!(then(&[(Side::Client, packet(13, 2, &int(5)))]).is_some(), "a path that ends early");
+}
+
+/// A client that guesses the handle it will get and does not wait for it: nothing may be done with it unnamed.
+#[test]
+fn a_handle_used_before_it_is_given_is_refused() {
+    let open = (Side::Client, packet(3, 1, &[string(b"f"), int(2), int(0)].concat()));
+    let write = [string(b"h"), vec![0; 8], string(b"data")].concat();
+    let copy = [string(b"copy-data"), string(b"h"), vec![0; 16], string(b"h"), vec![0; 8]].concat();
+    for asked in
+        [packet(6, 2, &write), packet(10, 2, &[string(b"h"), int(0)].concat()), packet(200, 2, &copy)]
+    {
+        let (_, error) = sftp(&[open.clone(), (Side::Client, asked)]);
+        assert_eq!(error, Some(SftpError::UnknownHandle.to_string()), "what changes a file is not passed on");
+    }
+    let given = (Side::Target, packet(102, 1, &string(b"h")));
+    let names = [int(0)].concat();
+    for (asked, answer) in [
+        (packet(5, 2, &[string(b"h"), vec![0; 12]].concat()), packet(103, 2, &string(b"content"))),
+        (packet(12, 2, &string(b"h")), packet(104, 2, &names)),
+        (packet(4, 2, &string(b"h")), packet(101, 2, &int(0))),
+    ] {
+        let asked = [open.clone(), (Side::Client, asked), given.clone()];
+        assert_eq!(sftp(&asked).1, None, "it may still be refused");
+        let refused = (Side::Target, packet(101, 2, &int(4)));
+        assert_eq!(sftp(&[&asked[..], &[refused]].concat()).1, None, "as by a target that goes by the order");
+        let (_, error) = sftp(&[&asked[..], &[(Side::Target, answer)]].concat());
+        assert_eq!(error, Some(SftpError::UnknownHandle.to_string()), "an answer is not passed on");
+    }
 }
 
 #[test]
 fn sftp_holds_no_more_than_its_caps() {
+    let most = u32::try_from(MOST_OPEN).unwrap();
+    let open = |number: u32| packet(3, number, &[string(b"f"), int(1), int(0)].concat());
     let mut session = SftpSession::new();
     let mut found = Vec::new();
-    let mut failed = None;
-    for number in 0..=u32::try_from(MOST_OPEN).unwrap() {
-        session.client(&packet(3, number, &[string(b"f"), int(1), int(0)].concat())).unwrap();
-        failed = session.target(&packet(102, number, &string(&number.to_be_bytes())), &mut found).err();
+    for number in 0..most {
+        session.client(&open(number)).unwrap();
+        // The last few are still on their way.
+        if number < most - 5 {
+            session.target(&packet(102, number, &string(&number.to_be_bytes())), &mut found).unwrap();
+        }
     }
-    assert_eq!(failed, Some(SftpError::TooManyHandles(MOST_OPEN)));
+    assert_eq!(session.client(&open(most)), Err(SftpError::TooManyHandles(MOST_OPEN)));
     assert_eq!(
         session.client(&packet(1, 3, &[])),
         Err(SftpError::TooManyHandles(MOST_OPEN)),
@@ -167,6 +203,33 @@ fn content_sent_ahead_of_a_refusal_is_read_as_the_receiver_reads_it() {
         (&found[1].path[..], found[1].bytes, &found[1].outcome),
         (&b"evil"[..], Some(5), &Outcome::Done)
     );
+}
+
+/// What is held is used up piece by piece, in place.
+#[test]
+fn many_small_files_sent_far_ahead_are_each_reported() {
+    let mut scp = ScpSession::new(Way::Upload, b"/srv".to_vec());
+    let mut found = Vec::new();
+    scp.target(b"\0", &mut found).unwrap();
+    let records: Vec<u8> =
+        (0..10_000).flat_map(|number| format!("C0644 4 {number:04}\n{number:04}\0").into_bytes()).collect();
+    for piece in records.chunks(100_000) {
+        scp.client(piece, &mut found).unwrap();
+    }
+    for _ in 0..10_000 {
+        scp.target(b"\0\0", &mut found).unwrap();
+    }
+    for (number, file) in found.iter().enumerate() {
+        assert_eq!((file.path.clone(), file.bytes), (format!("{number:04}").into_bytes(), Some(4)));
+        assert_eq!(file.outcome, Outcome::Done);
+    }
+    assert_eq!(found.len(), 10_000);
+    let up = [b"D0755 0 d\n".to_vec(), b"C0644 0 f\n\0".to_vec(), b"E\n".to_vec(), b"C0644 0 g\n\0".to_vec()]
+        .concat();
+    scp.client(&up, &mut found).unwrap();
+    scp.target(&[0; 6], &mut found).unwrap();
+    let paths: Vec<&[u8]> = found[10_000..].iter().map(|file| &file.path[..]).collect();
+    assert_eq!(paths, [&b"d"[..], b"d/f", b"g"]);
 }
 
 proptest! {

@@ -1,0 +1,139 @@
+//! Evidence that leaves the building: one directory, checked without the bastion, and without Postern.
+//!
+//! The page in the directory is the test: every command on it is run as it stands, with the tools a stranger has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::client::run;
+use crate::postern::{Hand, Said};
+use crate::ssh;
+use crate::world::World;
+
+/// A finished session on the world's target, and evidence of it that carol wrote.
+fn evidence(world: &World, more: &[&str]) -> (String, PathBuf) {
+    let target = world.target();
+    world.grant("alice", &target, ssh::ALL);
+    assert_eq!(world.client("alice").ok(&target, "echo before the court").trim(), "before the court");
+    world.ended(&target);
+    let session = world.session(&target);
+    let place = world.dir.join(format!("evidence-of-{session}"));
+    let reading_key = world.reading_key();
+    let mut args = vec!["export", &session, "--evidence", "--identity", &reading_key];
+    let shown = place.to_string_lossy().into_owned();
+    args.extend(["--output", &shown]);
+    args.extend(more);
+    world.hand("carol").ok(&args);
+    (session, place)
+}
+
+/// A reviewer's machine that never met a bastion.
+fn stranger(world: &World) -> Hand {
+    Hand::new("stranger", &world.dir.join("home/stranger"), &[])
+}
+
+/// The bastion's key, as an administrator would read it out.
+fn node_key(world: &World) -> String {
+    let verified = world.machine.ok(&["ledger", "verify", "--json"]);
+    let key = serde_json::from_str::<Value>(&verified).unwrap()["key"].as_str().unwrap().to_owned();
+    let bytes = run(Command::new("python3").args([
+        "-c",
+        "import base64,sys; print(base64.b64decode(sys.argv[1].split('+',2)[2])[1:].hex())",
+        &key,
+    ]));
+    bytes.out.trim().to_owned()
+}
+
+fn checked(world: &World, place: &Path, more: &[&str]) -> Said {
+    let (shown, key) = (place.to_string_lossy().into_owned(), node_key(world));
+    let mut args = vec!["verify", &shown, "--key", &key];
+    args.extend(more);
+    stranger(world).run(&args)
+}
+
+#[test]
+fn evidence_is_checked_without_the_bastion_and_every_command_on_its_page_works() {
+    let world = World::shared();
+    let (session, place) = evidence(world, &["--open"]);
+    let said = checked(world, &place, &[]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    for line in ["files", "ledger", "entries", "approvals", "recording"] {
+        assert!(said.out.contains(&format!("ok    {line}")), "{line}: {}", said.out);
+    }
+    let reading_key = world.reading_key();
+    let opened = checked(world, &place, &["--identity", &reading_key]);
+    assert!(opened.out.contains("events opened"), "{}", opened.out);
+    let lines = fs::read_to_string(place.join("opened.jsonl")).unwrap();
+    assert!(lines.contains("YmVmb3JlIHRoZSBjb3VydAo="), "what was printed, in base64: {lines}");
+
+    let page = fs::read_to_string(place.join("HOW-TO-CHECK.md")).unwrap();
+    assert!(page.contains(&session));
+    let commands: Vec<&str> =
+        page.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("\n```")).map(|(c, _)| c).collect();
+    assert!(commands.len() >= 4, "{page}");
+    for command in commands {
+        let said = run(Command::new("bash").arg("-euc").arg(command).current_dir(&place));
+        assert_eq!(said.code, 0, "{command}\n{}{}", said.out, said.err);
+    }
+    let hash = run(Command::new("sha256sum").arg(place.join("request.json"))).out;
+    let message = fs::read_to_string(place.join("approvals/1/message")).unwrap();
+    assert!(message.contains(hash.split(' ').next().unwrap()), "{message}");
+}
+
+#[test]
+fn evidence_that_was_touched_does_not_hold_and_says_where() {
+    let world = World::shared();
+    let (_, place) = evidence(world, &[]);
+    let with = |what: &str, spoil: &dyn Fn(&Path)| {
+        let copy = place.with_extension(what);
+        assert_eq!(run(Command::new("cp").arg("-a").arg(&place).arg(&copy)).code, 0);
+        spoil(&copy);
+        // Whoever changes a file changes its digest too.
+        let sums = "find . -type f ! -name SHA256SUMS -printf '%P\\n' | sort | xargs sha256sum > SHA256SUMS";
+        assert_eq!(run(Command::new("bash").arg("-c").arg(sums).current_dir(&copy)).code, 0);
+        let said = checked(world, &copy, &[]);
+        assert_ne!(said.code, 0, "{what}: {}", said.out);
+        said.out + &said.err
+    };
+    let change = |path: PathBuf, from: &str, to: &str| {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{}: {text}", path.display());
+        fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    let entry_with = |place: &Path, word: &str| {
+        let entries = fs::read_dir(place.join("entries")).unwrap().map(|entry| entry.unwrap().path());
+        entries.into_iter().find(|path| fs::read_to_string(path).unwrap().contains(word)).unwrap()
+    };
+    let said =
+        with("entry", &|copy| change(entry_with(copy, "session_ended"), "client_left", "grant_revoked"));
+    assert!(said.contains("is not in the ledger"), "{said}");
+    let said = with("head", &|copy| change(copy.join("checkpoint"), "postern\n", "postern\n1"));
+    assert!(said.contains("FAIL  ledger"), "{said}");
+    let said = with("recording", &|copy| {
+        let mut bytes = fs::read(copy.join("recording.pstn")).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(copy.join("recording.pstn"), bytes).unwrap();
+    });
+    assert!(said.contains("FAIL  recording"), "{said}");
+    let said = with("approval", &|copy| {
+        let approved = entry_with(copy, "request_approved");
+        let name = format!("entries/{}", approved.file_name().unwrap().to_string_lossy());
+        let mut index: Value =
+            serde_json::from_str(&fs::read_to_string(copy.join("evidence.json")).unwrap()).unwrap();
+        index["entries"].as_array_mut().unwrap().retain(|entry| entry["file"] != name.as_str());
+        fs::write(copy.join("evidence.json"), index.to_string()).unwrap();
+    });
+    assert!(said.contains("0 people approved, and 1 had to"), "{said}");
+
+    fs::write(place.join("note.txt"), "added").unwrap();
+    assert!(checked(world, &place, &[]).out.contains("note.txt does not belong here"));
+    let shown = place.to_string_lossy();
+    let said = stranger(world).run(&["verify", &shown]);
+    assert!(said.code == 2 && said.err.contains("--key"), "{said:?}");
+    let said = stranger(world).refused(&["verify", &shown, "--key", &"ab".repeat(32)]);
+    assert!(said.contains("none of the keys given"), "{said}");
+}
