@@ -12,6 +12,8 @@ mod asking;
 #[cfg(test)]
 mod between;
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -24,13 +26,19 @@ mod evidence;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod host_certificates;
 #[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod keeper;
+#[cfg(test)]
+mod killing;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -47,6 +55,8 @@ mod past_flaws;
 mod player;
 #[cfg(test)]
 mod postern;
+#[cfg(test)]
+mod power;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
@@ -69,6 +79,10 @@ mod ssh;
 mod sshd;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
