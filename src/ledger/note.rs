@@ -195,6 +195,13 @@ impl Note {
             .filter_map(move |(of, rest)| (*of == id).then_some(rest))
     }
 
+    /// Lets go of every line but those of one key.
+    pub fn keep_only(&mut self, key: &VerifierKey) {
+        let id = key.id();
+        self.lines.retain(|line| line.name == key.name && line.bytes.starts_with(&id));
+        self.lines.truncate(1);
+    }
+
     /// Adds a line, in place of one by the same key; gives its text.
     pub(super) fn put(&mut self, name: &str, id: KeyId, signature: &[u8]) -> String {
         self.lines.retain(|line| line.name != name || !line.bytes.starts_with(&id));

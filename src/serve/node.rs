@@ -145,6 +145,7 @@ impl Node {
         raise_descriptors();
         let Parts { config, keys, gate } = open(directory).await?;
         let prometheus = prometheus()?;
+        let asking = witnesses::asking(&config.ledger, &directory.join(LEDGER))?;
         let limits = ListenerLimits {
             before_login: config.limits.before_login,
             before_login_per_source: config.limits.before_login_per_source,
@@ -197,7 +198,7 @@ impl Node {
         services.spawn(listeners::metrics(metrics, prometheus, is_well, no_services));
         services.spawn(fence(Arc::clone(&gate)));
         services.spawn(pin(Arc::clone(&gate)));
-        services.spawn(witnesses::attend(Arc::clone(&gate), config.ledger.clone(), directory.join(LEDGER)));
+        services.spawn(witnesses::attend(Arc::clone(&gate), asking));
         services.spawn(patrol(Arc::clone(&gate)));
         Ok(Self {
             directory: directory.to_owned(),

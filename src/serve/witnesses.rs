@@ -25,6 +25,8 @@ const SHORTEST: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long one submission may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How far, in seconds, a witness's clock may be from ours.
+const SKEW: u64 = 60;
 /// The longest answer read, in bytes.
 const LONGEST: usize = 64 << 10;
 /// Beside the ledger: its newest head that a witness signed, with all signatures.
@@ -80,46 +82,78 @@ fn keys(config: &config::Ledger) -> Result<Vec<(WitnessKey, String)>, WitnessesE
     let parse = |witness: &config::Witness| {
         let key = witness.key.parse().map_err(|error| WitnessesError(format!("{}: {error}", witness.key)))?;
         let url = witness.url.trim_end_matches('/').to_owned();
-        if url.starts_with("https://") || url.starts_with("http://") {
+        let is_here =
+            ["http://127.", "http://[::1]", "http://localhost"].iter().any(|here| url.starts_with(here));
+        if url.starts_with("https://") || is_here {
             Ok((key, url))
         } else {
-            Err(WitnessesError(format!("{url:?} is no address: write https://HOST or http://HOST:PORT")))
+            Err(WitnessesError(format!(
+                "{url:?} is no address: write https://HOST; http only to this machine"
+            )))
         }
     };
     config.witnesses.iter().map(parse).collect()
 }
 
-/// Has heads signed for as long as it is polled, or is done when nobody is to sign. `directory` is the ledger's.
-pub(super) async fn attend(gate: Arc<Gate>, config: config::Ledger, directory: PathBuf) {
-    let (Ok(keys), Ok(client)) = (keys(&config), client()) else {
-        // Both were tried when the node started.
-        return;
-    };
+/// Whom to ask, and how; made when the node starts, so that what cannot work is told then.
+pub(super) struct Asking {
+    client: reqwest::Client,
+    all: Vec<Asked>,
+    refresh: Duration,
+    keys: Vec<WitnessKey>,
+    /// Where what they signed is kept.
+    path: PathBuf,
+}
+
+/// Gets ready to ask; `directory` is the ledger's.
+///
+/// # Errors
+/// When the configuration cannot be used, or TLS cannot be set up.
+pub(super) fn asking(config: &config::Ledger, directory: &Path) -> Result<Asking, WitnessesError> {
+    let keys = keys(config)?;
     let refresh = match config.cosigned_within {
         Duration::ZERO => REFRESH,
         within => REFRESH.min(within / 2),
     };
-    let ask = |(key, url)| Asked { url, key, size: 0, refresh: Duration::ZERO, rests: Duration::ZERO };
-    let mut all: Vec<Asked> = keys.into_iter().map(ask).collect();
-    while !all.is_empty() {
-        let now = gate.clock.since_boot();
-        let size = newest(&gate.store).await;
-        let due = |witness: &&mut Asked| {
-            now >= witness.rests && (now >= witness.refresh || size.is_some_and(|size| size != witness.size))
-        };
-        let asking = all.iter_mut().filter(due).map(|witness| attend_one(&gate, &client, witness, refresh));
-        let signed: Vec<Note> = futures_util::future::join_all(asking).await.into_iter().flatten().collect();
-        if !signed.is_empty()
-            && let Err(error) = keep(&directory.join(COSIGNED), &config, &signed)
-        {
-            tracing::warn!(%error, "what the witnesses signed was not kept");
+    let ask = |(key, url): &(WitnessKey, String)| Asked {
+        url: url.clone(),
+        key: key.clone(),
+        size: 0,
+        refresh: Duration::ZERO,
+        rests: Duration::ZERO,
+    };
+    Ok(Asking {
+        client: client()?,
+        all: keys.iter().map(ask).collect(),
+        refresh,
+        keys: keys.into_iter().map(|(key, _)| key).collect(),
+        path: directory.join(COSIGNED),
+    })
+}
+
+/// Has heads signed for as long as it is polled, or is done when nobody is to sign. No witness waits for another.
+pub(super) async fn attend(gate: Arc<Gate>, asking: Asking) {
+    let Asking { client, all, refresh, keys, path } = asking;
+    let (gate, client, keys, path) = (&gate, &client, &keys, &path);
+    let each = all.into_iter().map(|mut witness| async move {
+        loop {
+            let now = gate.clock.since_boot();
+            let has_grown = newest(&gate.store).await.is_some_and(|size| size != witness.size);
+            if now >= witness.rests
+                && (has_grown || now >= witness.refresh)
+                && let Some(signed) = attend_one(gate, client, &mut witness, refresh).await
+                && let Err(error) = keep(path, keys, signed)
+            {
+                tracing::warn!(%error, "what a witness signed was not kept");
+            }
+            tokio::time::sleep(ROUND).await;
         }
-        tokio::time::sleep(ROUND).await;
-    }
+    });
+    futures_util::future::join_all(each).await;
 }
 
 /// The client that witnesses are asked with: certificates are checked against the system's.
-pub(super) fn client() -> Result<reqwest::Client, WitnessesError> {
+fn client() -> Result<reqwest::Client, WitnessesError> {
     let failed = |error: &dyn std::fmt::Display| WitnessesError(format!("TLS cannot be set up: {error}"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(|e| failed(&e))?;
@@ -149,13 +183,13 @@ async fn attend_one(
     refresh: Duration,
 ) -> Option<Note> {
     let (name, witnesses) = (witness.key.name().to_owned(), &gate.witnesses);
-    let mut outcome = submit(&gate.store, client, witness).await;
+    let mut outcome = submit(gate, client, witness).await;
     if let Ok((Outcome::Knows(theirs), head)) = &outcome
         && *theirs <= head.size
         && *theirs != witness.size
     {
         witness.size = *theirs;
-        outcome = submit(&gate.store, client, witness).await;
+        outcome = submit(gate, client, witness).await;
     }
     let now = gate.clock.since_boot();
     let trouble = match outcome {
@@ -186,10 +220,11 @@ async fn attend_one(
 
 /// Submits the newest head to a witness.
 async fn submit(
-    store: &Store,
+    gate: &Gate,
     client: &reqwest::Client,
     witness: &Asked,
 ) -> Result<(Outcome, Checkpoint), String> {
+    let (store, now) = (&gate.store, gate.clock.now().as_second());
     let (from, asked) = (store.clone(), witness.size);
     let proven = tokio::task::spawn_blocking(move || match asked {
         0 => from.checkpoint().map(|note| (Vec::new(), note)),
@@ -206,8 +241,9 @@ async fn submit(
     let outcome = match status {
         200 => {
             let signed: Result<Note, _> = format!("{note}{text}").parse();
-            match signed.map(|signed| witness.key.signed(&signed).map(|_| signed)) {
-                Ok(Ok(signed)) => Outcome::Signed(signed),
+            match signed.map(|signed| witness.key.signed(&signed).map(|at| (at, signed))) {
+                Ok(Ok((at, signed))) if is_new(at, now) => Outcome::Signed(signed),
+                Ok(Ok(_)) => Outcome::Silent("what it sent was not signed now: check both clocks".to_owned()),
                 Ok(Err(error)) | Err(error) => Outcome::Silent(error.to_string()),
             }
         }
@@ -221,6 +257,11 @@ async fn submit(
         other => Outcome::Silent(format!("it answered with status {other}")),
     };
     Ok((outcome, head))
+}
+
+/// Whether a signature was made now: an old one, played back, says nothing of today.
+fn is_new(at: u64, now: i64) -> bool {
+    i64::try_from(at).is_ok_and(|at| at.abs_diff(now) <= SKEW)
 }
 
 /// What went wrong, down to the cause: "error sending request" alone helps nobody.
@@ -240,21 +281,23 @@ async fn read(mut answer: reqwest::Response) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "its answer is no text".to_owned())
 }
 
-/// Keeps the newest signed head with every cosignature there is on it.
-fn keep(path: &Path, config: &config::Ledger, signed: &[Note]) -> std::io::Result<()> {
-    let size = |note: &Note| note.text().lines().nth(1).and_then(|size| size.parse::<u64>().ok());
-    let Some(mut newest) = signed.iter().max_by_key(|note| size(note)).cloned() else { return Ok(()) };
+/// Keeps the newest signed head, with what others signed of the same.
+fn keep(path: &Path, keys: &[WitnessKey], mut signed: Note) -> std::io::Result<()> {
     let before = std::fs::read_to_string(path).ok().and_then(|text| text.parse::<Note>().ok());
-    let others = signed.iter().chain(&before).filter(|note| note.text() == newest.text());
-    let lines: Vec<_> = others.cloned().collect();
-    for (key, _) in keys(config).unwrap_or_default() {
-        for other in &lines {
+    if let Some(before) = &before {
+        let size = |note: &Note| note.text().lines().nth(1).and_then(|size| size.parse::<u64>().ok());
+        if size(before) > size(&signed) {
+            return Ok(());
+        }
+        for key in keys {
             // Whoever has not signed this head has nothing to take over.
-            key.take_over(other, &mut newest).ok();
+            if key.signed(&signed).is_err() {
+                key.take_over(before, &mut signed).ok();
+            }
         }
     }
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
-    file.write_all(newest.to_string().as_bytes())?;
+    file.write_all(signed.to_string().as_bytes())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::gate::Gate;
 use crate::access::{Command, fitting_line};
 use crate::ledger::entry::{Actor, EndFacts, Receipt, Verified};
 use crate::model::{Clock, EndReason, SessionId, Timestamp};
-use crate::recording::{Recovered, RecoveredState, end_of};
+use crate::recording::{Recovered, RecoveredState, end_of, locate};
 use crate::store::{Store, SubmitError};
 
 /// How often a running node looks.
@@ -65,6 +65,11 @@ async fn round(gate: &Gate, suspects: &BTreeSet<SessionId>) -> BTreeSet<SessionI
     let left: BTreeSet<_> =
         known(&gate.store).into_iter().filter(|session| gate.registry.get(session).is_none()).collect();
     for session in left.intersection(suspects) {
+        let recordings = gate.journal.recordings();
+        if locate(recordings, session).is_some() && matches!(end_of(recordings, session), Ok(None)) {
+            tracing::error!(%session, "nobody runs this session any more; its recording has no end before the next start");
+            continue;
+        }
         tracing::error!(%session, "nobody runs this session any more; ending it");
         let end = end(session, None, gate.journal.recordings(), gate.clock.now(), TASK_GONE);
         if let Err(error) = gate.store.submit(Actor::Node, Command::EndSession(Box::new(end))).await {

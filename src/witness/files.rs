@@ -224,14 +224,26 @@ impl Files {
         sync(&directory)
     }
 
-    /// Keeps a submission that contradicts what was signed.
-    pub(super) fn accuse(&self, submission: &str) -> Result<(), WitnessError> {
+    /// Waits until no other process changes the ledgers; for as long as the file lives.
+    pub(super) fn alone(&self) -> Result<File, WitnessError> {
+        let path = self.directory.join("changing");
+        let mut options = OpenOptions::new();
+        let file =
+            options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io_at(&path))?;
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| io_at(&path)(error.into()))?;
+        Ok(file)
+    }
+
+    /// Keeps a submission that contradicts what was signed: one for each head, whatever came with it.
+    pub(super) fn accuse(&self, head: &str, submission: &str) -> Result<(), WitnessError> {
         let directory = self.evidence()?;
         if fs::read_dir(&directory).map_err(io_at(&directory))?.count() >= MOST_EVIDENCE {
             return Ok(());
         }
-        let path = directory.join(format!("{}.txt", name_of(submission)));
-        fs::write(&path, submission).map_err(io_at(&path))
+        let path = directory.join(format!("{}.txt", name_of(head)));
+        let mut file = File::create(&path).map_err(io_at(&path))?;
+        file.write_all(submission.as_bytes()).and_then(|()| file.sync_all()).map_err(io_at(&path))?;
+        sync(&directory)
     }
 
     fn evidence(&self) -> Result<PathBuf, WitnessError> {

@@ -64,8 +64,10 @@ impl Witness {
     /// # Errors
     /// When the ledger is known under another key, or its file cannot be written.
     pub fn trust(directory: &Path, key: &VerifierKey) -> Result<(), WitnessError> {
-        Files::at(directory).key()?;
-        Files::at(directory).trust(key)
+        let files = Files::at(directory);
+        files.key()?;
+        let _alone = files.alone()?;
+        files.trust(key)
     }
 
     /// Forgets what was signed of a ledger, so that another history of it can be trusted; it is kept as evidence. Says
@@ -74,8 +76,10 @@ impl Witness {
     /// # Errors
     /// When its files cannot be used.
     pub fn forget(directory: &Path, origin: &str, clock: &Clock) -> Result<bool, WitnessError> {
-        Files::at(directory).key()?;
-        Files::at(directory).forget(origin, &clock.now().as_second().to_string())
+        let files = Files::at(directory);
+        files.key()?;
+        let _alone = files.alone()?;
+        files.forget(origin, &clock.now().as_second().to_string())
     }
 
     /// The witness's key and the ledgers it trusts, without serving.
@@ -120,6 +124,7 @@ impl Witness {
         let Ok(mut note) = text.parse::<Note>() else { return Ok(Answer::Malformed) };
         let origin = note.text().lines().next().unwrap_or_default().to_owned();
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = files.alone()?;
         let Some(mut kept) = files.ledger(&origin)? else { return Ok(Answer::UnknownLedger) };
         let Known { key, head: last } = known(files.directory(), &kept)?;
         let head = match Checkpoint::open(text, &key) {
@@ -137,18 +142,28 @@ impl Witness {
             return Ok(Answer::Conflict(size));
         }
         if head.size == size && size > 0 && head.root != root {
-            files.accuse(body)?;
+            accuse(&files, &head, body);
             return Ok(Answer::Conflict(size));
         }
         if !verify_consistency(size, &root, head.size, &head.root, &proof) {
-            files.accuse(body)?;
+            accuse(&files, &head, body);
             return Ok(Answer::Inconsistent);
         }
+        // What else came with it is nothing to us, and is not to fill what is kept.
+        note.keep_only(&key);
         let at = u64::try_from(self.clock.now().as_second()).unwrap_or(0);
         let line = self.key.cosign(&mut note, &self.signer, at)?;
         kept.checkpoint = Some(note.to_string());
         files.keep(&origin, &kept)?;
         Ok(Answer::Cosigned(line))
+    }
+}
+
+/// Keeps a submission that contradicts what was signed. That it cannot be kept changes no answer.
+fn accuse(files: &Files, head: &Checkpoint, body: &str) {
+    tracing::error!(ledger = head.origin, size = head.size, "a head that contradicts what was signed before");
+    if let Err(error) = files.accuse(&format!("{}-{}-{}", head.origin, head.size, head.root), body) {
+        tracing::error!(%error, "the submission was not kept");
     }
 }
 
@@ -251,6 +266,11 @@ mod tests {
                 "{to}"
             );
         }
+        // Lines of others, as many as a note may have, are not kept.
+        let junk = format!("\u{2014} junk {}\n", data_encoding::BASE64.encode(&[7; 12])).repeat(99);
+        let full = log.submission(300) + &junk;
+        assert!(matches!(witness.add_checkpoint(&full).unwrap(), Answer::Cosigned(_)));
+        assert_eq!(witness_size(place.path()), 300);
         // Rolled back, then grown in another way: as large, and larger.
         let honest = std::mem::take(&mut log.leaves);
         log.leaves = honest[..250].to_vec();

@@ -60,12 +60,13 @@ fn evidence_is_checked_without_the_bastion_and_every_command_on_its_page_works()
     let (session, place) = evidence(world, &["--open"]);
     let said = checked(world, &place, &[]);
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    for line in ["files", "ledger", "entries", "approvals", "recording"] {
+    for line in ["files", "ledger", "entries", "copies", "approvals", "recording"] {
         assert!(said.out.contains(&format!("ok    {line}")), "{line}: {}", said.out);
     }
     let reading_key = world.reading_key();
     let opened = checked(world, &place, &["--identity", &reading_key]);
-    assert!(opened.out.contains("events opened"), "{}", opened.out);
+    assert!(opened.out.contains("events opened") && opened.out.contains("ok    opened"), "{}", opened.out);
+    assert!(said.out.contains("-     opened      not compared"), "{}", said.out);
     let lines = fs::read_to_string(place.join("opened.jsonl")).unwrap();
     assert!(lines.contains("YmVmb3JlIHRoZSBjb3VydAo="), "what was printed, in base64: {lines}");
 
@@ -119,13 +120,53 @@ fn evidence_that_was_touched_does_not_hold_and_says_where() {
         fs::write(copy.join("recording.pstn"), bytes).unwrap();
     });
     assert!(said.contains("FAIL  recording"), "{said}");
+    // What is left out, put elsewhere or added is missed as well.
+    let index = |copy: &Path, change: &dyn Fn(&mut Vec<Value>)| {
+        let mut index: Value =
+            serde_json::from_str(&fs::read_to_string(copy.join("evidence.json")).unwrap()).unwrap();
+        change(index["entries"].as_array_mut().unwrap());
+        fs::write(copy.join("evidence.json"), index.to_string()).unwrap();
+    };
+    let said = with("endless", &|copy| {
+        let end =
+            format!("entries/{}", entry_with(copy, "session_ended").file_name().unwrap().to_string_lossy());
+        index(copy, &|entries| entries.retain(|entry| entry["file"] != end.as_str()));
+        let bytes = fs::read(copy.join("recording.pstn")).unwrap();
+        fs::write(copy.join("recording.pstn"), &bytes[..bytes.len() - 109]).unwrap();
+    });
+    assert!(said.contains("lack the session's start or its end"), "{said}");
+    let said = with("turned", &|copy| index(copy, &|entries| entries.reverse()));
+    assert!(said.contains("out of its order"), "{said}");
+    let said = with("elsewhere", &|copy| index(copy, &|entries| entries[0]["file"] = "/dev/zero".into()));
+    assert!(said.contains("is no file of this directory"), "{said}");
+    let said = with("page", &|copy| change(copy.join("HOW-TO-CHECK.md"), "Evidence of", "Proof of"));
+    assert!(said.contains("HOW-TO-CHECK.md does not say what the entries say"), "{said}");
+    let (_, other) = evidence(world, &[]);
+    let said = with("grant", &|copy| {
+        // Everything about another grant, which is real, and in the same ledger.
+        let grant = |place: &Path| entry_with(place, "\"type\":\"grant_issued\"");
+        let [ours, theirs] = [grant(copy), grant(&other)];
+        let name = |path: &Path| format!("entries/{}", path.file_name().unwrap().to_string_lossy());
+        fs::copy(&theirs, copy.join(name(&theirs))).unwrap();
+        let from: Value =
+            serde_json::from_str(&fs::read_to_string(other.join("evidence.json")).unwrap()).unwrap();
+        let proof = from["entries"].as_array().unwrap().iter().find(|e| e["file"] == name(&theirs).as_str());
+        let proof = proof.unwrap().clone();
+        index(copy, &|entries| {
+            entries.retain(|entry| entry["file"] != name(&ours).as_str());
+            entries.push(proof.clone());
+            entries.sort_by_key(|entry| entry["seq"].as_u64());
+        });
+        // The other's proofs lead to the other's head, which is newer.
+        for file in ["checkpoint", "checkpoint.text", "checkpoint.sig"] {
+            fs::copy(other.join(file), copy.join(file)).unwrap();
+        }
+    });
+    assert!(said.contains("its grant is missing") || said.contains("is not in the ledger"), "{said}");
     let said = with("approval", &|copy| {
         let approved = entry_with(copy, "request_approved");
         let name = format!("entries/{}", approved.file_name().unwrap().to_string_lossy());
-        let mut index: Value =
-            serde_json::from_str(&fs::read_to_string(copy.join("evidence.json")).unwrap()).unwrap();
-        index["entries"].as_array_mut().unwrap().retain(|entry| entry["file"] != name.as_str());
-        fs::write(copy.join("evidence.json"), index.to_string()).unwrap();
+        index(copy, &|entries| entries.retain(|entry| entry["file"] != name.as_str()));
     });
     assert!(said.contains("0 people approved, and 1 had to"), "{said}");
 

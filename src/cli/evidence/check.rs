@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use aws_lc_rs::digest;
@@ -20,11 +21,13 @@ use super::super::ledger::witnessed;
 use super::super::source::Held;
 use super::super::verify::{Book, Trust, judge};
 use super::super::{out, words};
-use super::contents::{CHECKPOINT, COSIGNED, FORM, INDEX, Index, RECORDING, SUMS};
-use crate::authn::verify_sshsig;
-use crate::ledger::entry::{Approval, Entry, Fact, GrantFacts, RequestFacts};
+use super::collect::Kept;
+use super::contents::{CHECKPOINT, COSIGNED, FORM, INDEX, Index, OPENED, RECORDING, SUMS};
+use super::derived::derived;
+use super::{approvals, write};
+use crate::ledger::entry::{Entry, Fact};
 use crate::ledger::{Checkpoint, TreeHash, VerifierKey, WitnessKey, verify_consistency, verify_inclusion};
-use crate::model::{Identity, PersonId};
+use crate::playback::Format;
 use crate::recording::ReviewerIdentity;
 
 /// The longest file that is read as a whole, in bytes; the recording is not.
@@ -46,7 +49,8 @@ pub(crate) struct CheckArgs<'a> {
 /// One line of the answer.
 #[derive(Debug, Serialize)]
 struct Check {
-    ok: bool,
+    /// Nothing when it was not checked.
+    ok: Option<bool>,
     what: &'static str,
     detail: String,
 }
@@ -57,9 +61,13 @@ struct Checks(Vec<Check>);
 
 impl Checks {
     fn add(&mut self, what: &'static str, result: Result<String, String>) {
-        let ok = result.is_ok();
+        let ok = Some(result.is_ok());
         let detail = result.unwrap_or_else(|wrong| wrong);
         self.0.push(Check { ok, what, detail });
+    }
+
+    fn skip(&mut self, what: &'static str, why: &str) {
+        self.0.push(Check { ok: None, what, detail: why.to_owned() });
     }
 }
 
@@ -77,38 +85,45 @@ pub(crate) fn check(args: &CheckArgs<'_>, run: &Invocation) -> Outcome {
     let key = trusted(&index, args.keys)?;
     let mut checks = Checks::default();
     checks.add("files", files(args.directory));
-    let opened = Checkpoint::open(&read(args.directory, CHECKPOINT)?, &key);
-    let said = opened.as_ref().map(|head| format!("{} entries, signed by {key}", head.size));
+    let checkpoint = Checkpoint::open(&read(args.directory, CHECKPOINT)?, &key);
+    let said = checkpoint.as_ref().map(|head| format!("{} entries, signed by {key}", head.size));
     checks.add("ledger", said.map_err(ToString::to_string));
-    let Ok(head) = &opened else { return answer(&index, &checks, run) };
-    let entries = match entries(args.directory, &index, head) {
-        Ok(entries) => {
-            checks.add("entries", Ok(format!("{} of them, each in the ledger", entries.len())));
-            entries
+    let Ok(head) = &checkpoint else { return answer(&index, &checks, run) };
+    let kept = match entries(args.directory, &index, head) {
+        Ok(kept) => {
+            checks.add("entries", Ok(format!("{} of them, each in the ledger", kept.len())));
+            kept
         }
         Err(wrong) => {
             checks.add("entries", Err(wrong));
             return answer(&index, &checks, run);
         }
     };
+    let entries: Vec<Entry> = kept.iter().map(|kept| kept.entry.clone()).collect();
+    checks.add("copies", repeated(args.directory, &index, &kept, &key));
     for continued in &index.continues {
         checks.add("older head", continues(args, &index, head, &key, &continued.file));
     }
     if !args.witnesses.is_empty() {
-        checks.add("witnesses", witnesses(args, &index, head, &key, run));
+        checks.add("witnesses", witnesses(args, &index, head, (&key, &entries), run));
     }
-    checks.add("approvals", approved(&entries));
+    checks.add("approvals", approvals::check(&index.session, &entries));
     checks.add("recording", recording(args, &index, &key, &entries)?);
+    opened(args, &mut checks);
     answer(&index, &checks, run)
 }
 
 fn answer(index: &Index, checks: &Checks, run: &Invocation) -> Outcome {
-    let ok = checks.0.iter().all(|check| check.ok);
+    let ok = checks.0.iter().all(|check| check.ok != Some(false));
     if run.json {
         out::json(&json!({ "ok": ok, "session": index.session, "checks": checks.0 }));
     } else {
         for check in &checks.0 {
-            let word = if check.ok { "ok  " } else { "FAIL" };
+            let word = match check.ok {
+                Some(true) => "ok  ",
+                Some(false) => "FAIL",
+                None => "-   ",
+            };
             out::line(&format!("{word}  {:<10}  {}", check.what, out::safe(&check.detail)));
         }
     }
@@ -130,13 +145,23 @@ fn trusted(index: &Index, keys: &[[u8; 32]]) -> Result<VerifierKey, CliError> {
     })
 }
 
+/// A file's whole text. Its name may be whatever somebody wrote into the index.
 fn read(directory: &Path, name: &str) -> Result<String, CliError> {
-    let path = directory.join(name);
-    let length = fs::metadata(&path).map_err(io_error("read", &path))?.len();
-    if length > LONGEST {
+    let (path, mut text) = (directory.join(name), String::new());
+    if !is_inside(name) || !fs::symlink_metadata(&path).is_ok_and(|facts| facts.is_file()) {
+        return Err(CliError::failed(format!("{name:?} is no file of this directory")));
+    }
+    let file = fs::File::open(&path).map_err(io_error("read", &path))?;
+    let length = file.take(LONGEST + 1).read_to_string(&mut text).map_err(io_error("read", &path))?;
+    if length as u64 > LONGEST {
         return Err(CliError::failed(format!("{} is longer than it can be", path.display())));
     }
-    fs::read_to_string(&path).map_err(io_error("read", &path))
+    Ok(text)
+}
+
+/// Whether a name leads nowhere else.
+fn is_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// Whether every file is what it was, and no other lies there.
@@ -146,10 +171,8 @@ fn files(directory: &Path) -> Result<String, String> {
     for line in sums.lines() {
         let (sum, name) = line.split_once("  ").ok_or_else(|| format!("{SUMS} has a line that is none"))?;
         let path = directory.join(name);
-        let is_inside =
-            Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        if !is_inside {
-            return Err(format!("{SUMS} names {name}, outside of the directory"));
+        if !is_inside(name) || !fs::symlink_metadata(&path).is_ok_and(|facts| facts.is_file()) {
+            return Err(format!("{SUMS} names {name}, which is no file of this directory"));
         }
         let mut context = digest::Context::new(&digest::SHA256);
         let mut file = fs::File::open(&path).map_err(|error| format!("{name}: {error}"))?;
@@ -176,17 +199,52 @@ fn all_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     let (mut found, mut open) = (Vec::new(), vec![directory.to_owned()]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).map_err(|error| error.to_string())? {
-            let path = entry.map_err(|error| error.to_string())?.path();
-            if path.is_dir() { open.push(path) } else { found.push(path) }
+            let entry = entry.map_err(|error| error.to_string())?;
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder { open.push(entry.path()) } else { found.push(entry.path()) }
         }
     }
     Ok(found)
 }
 
+/// Whether what only repeats the entries and the checkpoint in other forms says the same.
+fn repeated(directory: &Path, index: &Index, kept: &[Kept], key: &VerifierKey) -> Result<String, String> {
+    let note = read(directory, CHECKPOINT).map_err(|error| error.to_string())?;
+    let files = derived(index, kept, &note, key).ok_or_else(|| "the entries lack the session".to_owned())?;
+    for (name, bytes) in &files {
+        if !fs::read(directory.join(name)).is_ok_and(|there| there == *bytes) {
+            return Err(format!("{name} does not say what the entries say"));
+        }
+    }
+    Ok(format!("{} files repeat what the entries say", files.len()))
+}
+
+/// Whether the opened copies say what the sealed recording says; only who can open it can tell.
+fn opened(args: &CheckArgs<'_>, checks: &mut Checks) {
+    let there: Vec<_> = OPENED.into_iter().filter(|(name, _)| args.directory.join(name).exists()).collect();
+    if there.is_empty() {
+        return;
+    }
+    let Some(identity) = args.identity else {
+        return checks.skip("opened", "not compared: give --identity, or go by the sealed recording");
+    };
+    let compare = |(name, format): (&str, Format)| {
+        let held = Held::open(&args.directory.join(RECORDING)).map_err(|error| error.to_string())?;
+        let bytes = write::opened(&held, identity, format).map_err(|error| error.to_string())?;
+        let is_same = fs::read(args.directory.join(name)).is_ok_and(|there| Some(there) == bytes);
+        if is_same { Ok(()) } else { Err(format!("{name} does not say what the recording says")) }
+    };
+    let result = there.into_iter().try_for_each(compare);
+    checks.add("opened", result.map(|()| "what lies there opened is what is sealed".to_owned()));
+}
+
 /// The entries, each proven to be in the ledger.
-fn entries(directory: &Path, index: &Index, head: &Checkpoint) -> Result<Vec<Entry>, String> {
+fn entries(directory: &Path, index: &Index, head: &Checkpoint) -> Result<Vec<Kept>, String> {
     let mut entries = Vec::with_capacity(index.entries.len());
     for proven in &index.entries {
+        if entries.last().is_some_and(|last: &Kept| last.entry.seq >= proven.seq) {
+            return Err(format!("{} is out of its order", proven.file));
+        }
         let bytes = read(directory, &proven.file).map_err(|error| error.to_string())?;
         let entry = Entry::parse(proven.seq, bytes.as_bytes()).map_err(|error| error.to_string())?;
         let proof = memory::hashes(&proven.proof).map_err(|error| error.to_string())?;
@@ -194,7 +252,7 @@ fn entries(directory: &Path, index: &Index, head: &Checkpoint) -> Result<Vec<Ent
         if !verify_inclusion(leaf, proven.seq, head.size, &proof, &head.root) {
             return Err(format!("{} is not in the ledger", proven.file));
         }
-        entries.push(entry);
+        entries.push(Kept { entry, bytes: bytes.into_bytes() });
     }
     Ok(entries)
 }
@@ -222,12 +280,19 @@ fn witnesses(
     args: &CheckArgs<'_>,
     index: &Index,
     head: &Checkpoint,
-    key: &VerifierKey,
+    (key, entries): (&VerifierKey, &[Entry]),
     run: &Invocation,
 ) -> Result<String, String> {
+    let ended = entries
+        .iter()
+        .find(|entry| matches!(&entry.fact, Fact::SessionEnded(end) if end.session == index.session));
+    let ended = ended.ok_or_else(|| "the session's end is missing".to_owned())?;
     continues(args, index, head, key, COSIGNED)?;
     let note = read(args.directory, COSIGNED).map_err(|error| error.to_string())?;
     let signed = witnessed::read(&note, key, args.witnesses).map_err(|error| error.to_string())?;
+    if signed.iter().any(|signed| signed.size <= ended.seq) {
+        return Err("what was signed is from before the session's end, and says nothing of it".to_owned());
+    }
     let one = |signed: &witnessed::Signed| {
         format!(
             "{} signed {} entries {}",
@@ -239,68 +304,6 @@ fn witnesses(
     Ok(signed.iter().map(one).collect::<Vec<_>>().join("; "))
 }
 
-/// Whether enough people, none of them the requester, signed exactly the request that the grant answers.
-fn approved(entries: &[Entry]) -> Result<String, String> {
-    let grant = entries
-        .iter()
-        .find_map(|entry| if let Fact::GrantIssued(grant) = &entry.fact { Some(grant) } else { None });
-    let grant = grant.ok_or_else(|| "there is no grant".to_owned())?;
-    let made = entries.iter().find_map(|entry| {
-        let Fact::RequestMade { request, hash, approvals_needed, .. } = &entry.fact else { return None };
-        (request.request == grant.request).then_some((request, hash, *approvals_needed))
-    });
-    let (request, hash, needed) = made.ok_or_else(|| "the request is missing".to_owned())?;
-    if request.hash() != *hash || grant.hash != *hash {
-        return Err("the grant does not answer this request".to_owned());
-    }
-    let mut people = BTreeSet::new();
-    for entry in entries {
-        if let Fact::RequestApproved(approval) = &entry.fact {
-            people.insert(signed(entries, entry.seq, approval, (request, grant))?);
-        }
-    }
-    if people.len() < usize::try_from(needed).unwrap_or(usize::MAX) {
-        return Err(format!("{} people approved, and {needed} had to", people.len()));
-    }
-    Ok(format!("{} of {needed} needed, signed with their own keys over this request", people.len()))
-}
-
-/// Who signed an approval, when it holds.
-fn signed(
-    entries: &[Entry],
-    seq: u64,
-    approval: &Approval,
-    (request, grant): (&RequestFacts, &GrantFacts),
-) -> Result<PersonId, String> {
-    let who = &approval.approver;
-    if approval.hash != grant.hash || *who == request.person {
-        return Err(format!("{who} approved something else, or their own request"));
-    }
-    let message = Approval::message(&approval.request, &approval.hash, approval.duration_s);
-    let key = verify_sshsig(&approval.signature, Approval::NAMESPACE, &message)
-        .map_err(|error| error.to_string())?;
-    if approval.identity != Identity::ssh_key(&key.fingerprint()) {
-        return Err(format!("the approval of {who} was signed with another key"));
-    }
-    let mut holder = None;
-    for entry in entries.iter().filter(|entry| entry.seq < seq) {
-        if let Fact::IdentityLinked { person, identity, .. } = &entry.fact
-            && *identity == approval.identity
-        {
-            holder = Some(person);
-        } else if let Fact::IdentityUnlinked { identity, .. } = &entry.fact
-            && *identity == approval.identity
-        {
-            holder = None;
-        }
-    }
-    if holder == Some(who) {
-        Ok(who.clone())
-    } else {
-        Err(format!("the key that signed was not enrolled for {who}"))
-    }
-}
-
 fn recording(
     args: &CheckArgs<'_>,
     index: &Index,
@@ -309,8 +312,8 @@ fn recording(
 ) -> Result<Result<String, String>, CliError> {
     let mut book = Book::default();
     entries.iter().for_each(|entry| book.observe(entry));
-    let Some(pins) = book.get(&index.session) else {
-        return Ok(Err("the ledger's entries name no such session".to_owned()));
+    let Some(pins) = book.get(&index.session).filter(|pins| pins.end.is_some()) else {
+        return Ok(Err("the entries lack the session's start or its end".to_owned()));
     };
     let held = Held::open(&args.directory.join(RECORDING))?;
     let item = judge(&held, &Trust { keys: &[*key.public_key()], identity: args.identity }, Some(pins))?;

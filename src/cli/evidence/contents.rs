@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::TreeHash;
 use crate::model::{SessionId, Timestamp};
+use crate::playback::Format;
 
 /// What the index calls its own form.
 pub(super) const FORM: &str = "postern-evidence/1";
@@ -14,6 +15,9 @@ pub(super) const INDEX: &str = "evidence.json";
 pub(super) const SUMS: &str = "SHA256SUMS";
 pub(super) const PAGE: &str = "HOW-TO-CHECK.md";
 pub(super) const RECORDING: &str = "recording.pstn";
+/// The recording opened, where whoever wrote the directory could open it.
+pub(super) const OPENED: [(&str, Format); 2] =
+    [("opened.jsonl", Format::JsonLines), ("opened.cast", Format::Asciicast)];
 pub(super) const CHECKPOINT: &str = "checkpoint";
 pub(super) const COSIGNED: &str = "checkpoint.cosigned";
 pub(super) const OLDER: &str = "checkpoint.older";

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
@@ -17,19 +18,25 @@ use super::super::args::Invocation;
 use super::super::client::{Client, segment};
 use super::super::exit::{CliError, Outcome, io_error};
 use super::super::ledger::audit::{Audited, audit};
-use super::super::out;
+use super::super::ledger::memory;
 use super::super::source::{Events, Held, fetch};
+use super::super::{out, status};
 use super::collect::{Collector, Hashes, Kept};
 use super::contents::{
-    CHECKPOINT, COSIGNED, Continued, FORM, INDEX, Index, OLDER, PAGE, Proven, RECORDING, SUMS, entry_file,
-    hex,
+    CHECKPOINT, COSIGNED, Continued, FORM, INDEX, Index, OLDER, OPENED, PAGE, Proven, RECORDING, SUMS,
+    entry_file, hex,
 };
-use super::page;
-use crate::ledger::entry::{Approval, Entry, Fact, SessionFacts};
-use crate::ledger::{Checkpoint, Note, consistency_proof, inclusion_proof};
+use super::derived::derived;
+use crate::ledger::entry::{Entry, Fact, SessionFacts};
+use crate::ledger::{Checkpoint, consistency_proof, inclusion_proof};
 use crate::playback::export::Settings;
 use crate::playback::{Format, export};
 use crate::recording::ReviewerIdentity;
+
+/// How long a witness is waited for that has not signed the session's end yet: this long…
+const WITNESS_ROUND: Duration = Duration::from_secs(1);
+/// …this many times.
+const WITNESS_ROUNDS: usize = 15;
 
 /// What to write, and where.
 #[derive(Debug)]
@@ -71,6 +78,8 @@ pub(crate) async fn write(args: EvidenceArgs<'_>, run: &Invocation) -> Outcome {
     };
     // First, so that the entry about it is part of the evidence.
     let held = fetch(&client, facts.session.as_str(), "export").await?;
+    // Before the ledger is read, so that what was signed is part of it.
+    let cosigned = cosigned(&client, &facts).await?;
     let mut collector = Collector::new(facts.clone());
     let audited = audit(&client, None, run, |step| collector.take(&step)).await?;
     if !collector.has_ended() {
@@ -81,8 +90,7 @@ pub(crate) async fn write(args: EvidenceArgs<'_>, run: &Invocation) -> Outcome {
     let mut place = Place::begin(args.directory)?;
     place.recording(&held, args.identity.as_ref())?;
     let proven = place.entries(&entries, &hashes, audited.checkpoint.size)?;
-    let continues = place.checkpoints(&client, &audited, &hashes, older).await?;
-    let approvals = place.approvals(&entries)?;
+    let continues = place.checkpoints(&audited, &hashes, cosigned, older)?;
     let index = Index {
         form: FORM.to_owned(),
         session: facts.session.clone(),
@@ -92,10 +100,37 @@ pub(crate) async fn write(args: EvidenceArgs<'_>, run: &Invocation) -> Outcome {
         continues,
     };
     place.file(INDEX, &serde_json::to_vec_pretty(&index).map_err(CliError::failed)?)?;
-    place.file(PAGE, page::page(&index, &facts, &entries, approvals).as_bytes())?;
+    let derived = derived(&index, &entries, &audited.note, &audited.key);
+    for (name, bytes) in derived.ok_or_else(|| CliError::failed("the ledger lacks the session's grant"))? {
+        place.file(&name, &bytes)?;
+    }
     let files = place.finish(args.directory)?;
     say(&facts, args.directory, files, run.json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The newest head that a witness signed, once it has the session's end; none where nobody witnesses.
+async fn cosigned(client: &Client, facts: &SessionFacts) -> Result<Option<String>, CliError> {
+    #[derive(Deserialize)]
+    struct Receipt {
+        entry: Entry,
+    }
+    let (status, _) = status::fetch(client).await?;
+    if status.witnesses.iter().all(|witness| witness.trouble.is_some()) {
+        return Ok(client.text("/ledger/cosigned").await.ok());
+    }
+    let receipt: Receipt =
+        client.get_as(&format!("/sessions/{}/receipt", segment(facts.session.as_str()))).await?;
+    let mut note = None;
+    for _ in 0..WITNESS_ROUNDS {
+        note = client.text("/ledger/cosigned").await.ok();
+        let size = note.as_deref().and_then(memory::head).map_or(0, |(_, size)| size);
+        if size > receipt.entry.seq {
+            break;
+        }
+        tokio::time::sleep(WITNESS_ROUND).await;
+    }
+    Ok(note)
 }
 
 fn say(facts: &SessionFacts, directory: &Path, files: usize, is_json: bool) {
@@ -147,12 +182,8 @@ impl Place {
         file.sync_all().map_err(io_error("write", &path))?;
         self.sums.insert(RECORDING.to_owned(), HEXLOWER.encode(sum.finish().as_ref()));
         let Some(identity) = identity else { return Ok(()) };
-        for (name, format) in [("opened.jsonl", Format::JsonLines), ("opened.cast", Format::Asciicast)] {
-            let mut events = Events::open(held, identity)?;
-            let settings = Settings { format, channel: None, input: true, unsanitised: false };
-            let mut bytes = Vec::new();
-            // A session without a screen has no cast; everything is in the lines.
-            if export(events.by_ref(), settings, &mut bytes).is_ok() {
+        for (name, format) in OPENED {
+            if let Some(bytes) = opened(held, identity, format)? {
                 self.file(name, &bytes)?;
             }
         }
@@ -171,20 +202,14 @@ impl Place {
     }
 
     /// The signed head; what witnesses signed and what somebody kept, each with the proof that the head continues it.
-    async fn checkpoints(
+    fn checkpoints(
         &mut self,
-        client: &Client,
         audited: &Audited,
         hashes: &Hashes,
+        cosigned: Option<String>,
         older: Option<String>,
     ) -> Result<Vec<Continued>, CliError> {
         self.file(CHECKPOINT, audited.note.as_bytes())?;
-        let note: Note = audited.note.parse().map_err(CliError::failed)?;
-        self.file("checkpoint.text", note.text().as_bytes())?;
-        self.file("checkpoint.sig", note.signature_of(&audited.key).unwrap_or_default())?;
-        self.file("node.pub.pem", page::public_key(audited.key.public_key()).as_bytes())?;
-        // There is none where nobody witnesses.
-        let cosigned = client.text("/ledger/cosigned").await.ok();
         let heads = [(COSIGNED, cosigned), (OLDER, older)];
         let mut continues = Vec::new();
         for (file, note) in heads.into_iter().filter_map(|(file, note)| Some((file, note?))) {
@@ -196,32 +221,6 @@ impl Place {
             continues.push(Continued { file: file.to_owned(), proof: hex(&proof) });
         }
         Ok(continues)
-    }
-
-    /// Each approval as `ssh-keygen -Y verify` takes it. Says how many there are.
-    fn approvals(&mut self, entries: &[Kept]) -> Result<usize, CliError> {
-        let mut count = 0;
-        for kept in entries {
-            if let Fact::RequestMade { request, .. } = &kept.entry.fact
-                && entries.iter().any(|kept| matches!(&kept.entry.fact, Fact::GrantIssued(grant) if grant.request == request.request))
-            {
-                self.file("request.json", &serde_json::to_vec(request).map_err(CliError::failed)?)?;
-            }
-            let Fact::RequestApproved(approval) = &kept.entry.fact else { continue };
-            count += 1;
-            let Approval { request, hash, duration_s, .. } = approval;
-            let signers = format!(
-                "{} namespaces=\"{}\" {}\n",
-                approval.approver,
-                Approval::NAMESPACE,
-                key_of(entries, approval)
-            );
-            let folder = format!("approvals/{count}");
-            self.file(&format!("{folder}/message"), &Approval::message(request, hash, *duration_s))?;
-            self.file(&format!("{folder}/message.sig"), approval.signature.as_bytes())?;
-            self.file(&format!("{folder}/allowed_signers"), signers.as_bytes())?;
-        }
-        Ok(count)
     }
 
     /// Writes the digests, and gives everything its name. Says how many files there are.
@@ -238,11 +237,14 @@ impl Place {
     }
 }
 
-/// The approver's public key as it was enrolled, in OpenSSH form.
-fn key_of(entries: &[Kept], approval: &Approval) -> String {
-    let linked = entries.iter().rev().find_map(|kept| {
-        let Fact::IdentityLinked { person, identity, public_key } = &kept.entry.fact else { return None };
-        (*person == approval.approver && *identity == approval.identity).then(|| public_key.clone())?
-    });
-    linked.unwrap_or_default()
+/// A recording in a format; `None` when it has nothing for it, as a session without a screen has no cast.
+pub(super) fn opened(
+    held: &Held,
+    identity: &ReviewerIdentity,
+    format: Format,
+) -> Result<Option<Vec<u8>>, CliError> {
+    let mut events = Events::open(held, identity)?;
+    let settings = Settings { format, channel: None, input: true, unsanitised: false };
+    let mut bytes = Vec::new();
+    Ok(export(events.by_ref(), settings, &mut bytes).is_ok().then_some(bytes))
 }

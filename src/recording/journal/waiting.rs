@@ -4,6 +4,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -13,6 +14,8 @@ use crate::recording::failure::RecorderError;
 
 /// What a recording may hold in memory while that is short: more than one chunk, so that whoever types goes on.
 const FAIR_SHARE: usize = 512 << 10;
+/// How often whoever waits for memory looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How far to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,8 @@ impl Shared {
             }
             tokio::select! {
                 () = eased => {}
+                // Its own share may have become fair while all together is still too much.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 _ = track.failed() => {}
             }
         }
