@@ -32,6 +32,8 @@ mod hostile_target;
 #[cfg(test)]
 mod keeper;
 #[cfg(test)]
+mod keeping;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod malformed;
@@ -65,6 +67,8 @@ mod service;
 mod ssh;
 #[cfg(test)]
 mod sshd;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]
