@@ -12,6 +12,8 @@ mod asking;
 #[cfg(test)]
 mod between;
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -24,15 +26,21 @@ mod evidence;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod full_disk;
+#[cfg(test)]
 mod grants;
 #[cfg(test)]
 mod host_certificates;
 #[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod keeping;
+#[cfg(test)]
+mod killing;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -50,6 +58,8 @@ mod player;
 #[cfg(test)]
 mod postern;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod registering;
@@ -57,6 +67,8 @@ mod registering;
 mod rekey;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod second_reader;
 #[cfg(test)]
 mod security_keys;
 #[cfg(test)]
@@ -71,6 +83,10 @@ mod sshd;
 mod store;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]
