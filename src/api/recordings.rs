@@ -48,6 +48,8 @@ pub(super) struct RecordingView {
     is_here: bool,
     /// Where it was moved to, once it was.
     stored: Option<Stored>,
+    /// Why the store does not take it, if it does not.
+    refused: Option<String>,
     /// Frames, once it has ended.
     frames: Option<u64>,
     reason: Option<EndReason>,
@@ -107,11 +109,15 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
             over.into_iter().map(one).collect::<Result<HashMap<_, _>, _>>()
         })
         .await?;
+    let refused = call.gate.parts.live.keeping().map(|keeping| keeping.refused).unwrap_or_default();
     for (index, found) in all.into_iter().enumerate() {
         call::breathe(index).await;
         if sessions::may(&call, &found, &Action::RecordingRead) {
             let stored = stored.get(&found.session.facts.session).cloned().flatten();
-            views.push(view(&call, &found, stored).await);
+            let mut view = view(&call, &found, stored).await;
+            let refusal = refused.iter().find(|refused| refused.session == view.session);
+            view.refused = refusal.map(|refusal| refusal.why.clone());
+            views.push(view);
         }
     }
     Reply::page(views, next)
@@ -249,6 +255,7 @@ async fn view(call: &Call, found: &FoundSession, stored: Option<StoredRecord>) -
         bytes,
         is_here,
         stored,
+        refused: None,
         frames: found.end.as_ref().map(|end| end.facts.frames),
         reason: found.end.as_ref().map(|end| end.facts.reason),
         state,

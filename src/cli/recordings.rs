@@ -52,6 +52,7 @@ pub(crate) struct Listed {
     pub(crate) state: ListedState,
     pub(crate) is_here: bool,
     pub(crate) stored: Option<Stored>,
+    refused: Option<String>,
 }
 
 /// Where a recording was moved to.
@@ -163,6 +164,9 @@ impl Listed {
 impl Listed {
     /// Where its file is.
     fn kept(&self) -> String {
+        if let Some(why) = &self.refused {
+            return format!("the store refuses it: {why}");
+        }
         match (&self.stored, self.is_here) {
             (None, true) => "here".to_owned(),
             (None, false) => "-".to_owned(),
@@ -182,7 +186,7 @@ mod tests {
             "session": "ses_aaaaaaaaaaaaaaaa", "person_name": "olga", "login": "deploy", "target": "web-1",
             "started": "2030-01-01T00:00:00Z", "ended": "2030-01-01T00:05:00Z", "bytes": 2048, "frames": 7,
             "reason": "grant_revoked", "state": "finished", "is_here": true,
-            "stored": { "location": "s3://r/x.pstn", "at": "2030-01-01T00:06:00Z" },
+            "refused": null, "stored": { "location": "s3://r/x.pstn", "at": "2030-01-01T00:06:00Z" },
         }))
         .unwrap();
         let now = "2030-01-01T01:00:00Z".parse().unwrap();

@@ -109,7 +109,7 @@ mod tests {
         shaped(json!({
             "session": "ses_aaaaaaaaaaaaaaaa", "person_name": person, "login": "deploy", "target": target,
             "started": format!("2030-01-{day:02}T00:00:00Z"), "ended": null, "bytes": bytes, "reason": null,
-            "state": "finished", "is_here": is_here, "stored": stored,
+            "state": "finished", "refused": null, "is_here": is_here, "stored": stored,
         }))
         .unwrap()
     }
@@ -127,7 +127,8 @@ mod tests {
         assert_eq!(counts(&report.targets["web-1"]), (2, 107, 107, 7));
         assert_eq!(counts(&report.people["olga"]), (2, 150, 100, 50));
         assert_eq!(report.people["olga"].oldest, "2030-01-02T00:00:00Z".parse().ok());
-        let names: Vec<_> = largest_first(&report.people).into_iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> =
+            largest_first(&report.people).into_iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["olga", "erin"]);
     }
 }

@@ -84,6 +84,12 @@ fn a_finished_recording_is_moved_and_read_from_the_store() {
     let here = world.state.join("recordings");
     world.machine.ok(&["verify", "--all", "--recordings", &here.to_string_lossy()]);
     assert!(carol.ok(&["recordings"]).contains("s3://recordings"));
+    let space: serde_json::Value =
+        serde_json::from_str(&carol.ok(&["recordings", "--space", "--json"])).unwrap();
+    let (all, alice) = (&space["all"], &space["people"]["alice"]);
+    assert_eq!((&all["recordings"], &all["here_bytes"]), (&1.into(), &0.into()), "{space}");
+    assert_eq!((alice, &alice["stored_bytes"]), (all, &store.objects()[0].1.into()), "{space}");
+    assert!(carol.ok(&["recordings", "--space"]).contains("alice"));
     wait::until(wait::LONG, "the doctor sees it", || {
         world.machine.ok(&["doctor"]).contains("everything is there").then_some(())
     });
@@ -171,6 +177,7 @@ fn a_name_that_is_taken_is_an_alarm_and_never_overwritten() {
         world.machine.ok(&["status"]).contains("nothing was overwritten").then_some(())
     });
     assert_eq!(store.objects(), [(format!("{session}.pstn"), 14)]);
+    assert!(world.hand("carol").ok(&["recordings", "--json"]).contains("nothing was overwritten"));
     // Others are moved all the same, and what was taken for the same is not.
     let other = recorded(&world, "true");
     moved(&world, &other);
