@@ -4,13 +4,13 @@
 //! the ledger says so; the file here goes later. How one file is sent is `crate::keeping`'s, whether to try is
 //! `keeping/standing.rs`'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use tokio::sync::Notify;
+use tokio::task::{self, JoinSet};
 
 use super::node::ServeError;
 use super::witnesses;
@@ -155,28 +155,73 @@ impl Keeper {
     }
 }
 
+/// What is being sent, and what is to be sent next. A long upload holds up no other.
+#[derive(Default)]
+struct Sending {
+    /// Recordings, and whether their sessions are over.
+    next: VecDeque<(SessionId, bool)>,
+    busy: HashMap<task::Id, SessionId>,
+    tasks: JoinSet<()>,
+}
+
+impl Sending {
+    /// Begins as many as may be sent at once.
+    fn fill(&mut self, keeper: &Arc<Keeper>) {
+        let Some(place) = keeper.place() else { return };
+        while self.tasks.len() < AT_ONCE {
+            let Some((session, is_over)) = self.next.pop_front() else { return };
+            if self.busy.values().any(|busy| *busy == session) {
+                continue;
+            }
+            let (keeper, place, sent) = (Arc::clone(keeper), Arc::clone(&place), session.clone());
+            let task = self.tasks.spawn(async move { send(&keeper, &place, sent, is_over).await });
+            self.busy.insert(task.id(), session);
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(task::Id, ()), task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "sending a recording broke");
+                error.id()
+            }
+        };
+        self.busy.remove(&id);
+    }
+}
+
 /// Moves recordings for as long as it is polled, or is done when they stay.
 pub(super) async fn attend(keeper: Arc<Keeper>) {
     let Some(config) = keeper.config.clone() else { return };
-    let mut known = HashMap::new();
+    let (mut known, mut sending) = (HashMap::new(), Sending::default());
     loop {
-        if let Err(error) = round(&keeper, &config, &mut known).await {
-            tracing::warn!(%error, "what is to be moved to the store could not be found out");
+        match round(&keeper, &config, &mut known).await {
+            Ok(next) => sending.next = next,
+            Err(error) => {
+                tracing::warn!(%error, "what is to be moved to the store could not be found out");
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(ROUND) => {}
-            () = keeper.again.notified() => {}
+        let mut pause = std::pin::pin!(tokio::time::sleep(ROUND));
+        loop {
+            sending.fill(&keeper);
+            tokio::select! {
+                () = &mut pause => break,
+                () = keeper.again.notified() => break,
+                Some(ended) = sending.tasks.join_next_with_id() => sending.ended(ended),
+            }
         }
     }
 }
 
+/// Looks at what there is: counts, lets go what is in the store for long enough, and gives what is to be sent.
 async fn round(
     keeper: &Keeper,
     config: &RecordingStore,
     known: &mut HashMap<SessionId, StoredRecord>,
-) -> Result<(), StoreError> {
+) -> Result<VecDeque<(SessionId, bool)>, StoreError> {
     let (store, directory, stored) = (keeper.store.clone(), keeper.recordings.clone(), std::mem::take(known));
-    let found = tokio::task::spawn_blocking(move || find(&store, &directory, &stored)).await;
+    let found = task::spawn_blocking(move || find(&store, &directory, &stored)).await;
     let found = found.map_err(|error| StoreError::Stopped(error.to_string()))??;
     let (there, waiting): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.stored.is_some());
     let bytes = waiting.iter().map(|found| found.bytes).sum();
@@ -187,7 +232,7 @@ async fn round(
     };
     metrics::gauge!("postern_store_waiting").set(waiting.len() as f64);
     metrics::gauge!("postern_store_needs_somebody").set(if status.needs_somebody { 1.0 } else { 0.0 });
-    let Some(place) = keeper.place() else { return Ok(()) };
+    let Some(place) = keeper.place() else { return Ok(VecDeque::new()) };
     for found in there {
         let Some(stored) = found.stored.clone() else { continue };
         let age = Duration::try_from(keeper.clock.now().duration_since(stored.at)).unwrap_or_default();
@@ -198,16 +243,8 @@ async fn round(
     }
     let live: Vec<SessionId> =
         keeper.store.read(|state| state.sessions().map(|s| s.facts.session.clone()).collect());
-    let finished = futures_util::stream::iter(waiting.into_iter().map(|found| (found.session, true)));
-    let unfinished = futures_util::stream::iter(live.into_iter().map(|session| (session, false)));
-    let (keeper, place) = (&keeper, &place);
-    finished
-        .chain(unfinished)
-        .for_each_concurrent(AT_ONCE, |(session, is_over)| async move {
-            send(keeper, place, session, is_over).await
-        })
-        .await;
-    Ok(())
+    let finished = waiting.into_iter().map(|found| (found.session, true));
+    Ok(finished.chain(live.into_iter().map(|session| (session, false))).collect())
 }
 
 /// Sends a recording, or of a live one what is certain already.
@@ -223,6 +260,11 @@ async fn send(keeper: &Keeper, place: &Place, session: SessionId, is_over: bool)
         if let Err(fault) = job.ahead().await {
             keeper.failed(&session, &fault);
         }
+        return;
+    }
+    // It may have been moved since it was counted.
+    let (store, asked) = (keeper.store.clone(), session.clone());
+    if !matches!(task::spawn_blocking(move || store.stored(&asked)).await, Ok(Ok(None))) {
         return;
     }
     match job.finish().await {
