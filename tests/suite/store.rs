@@ -28,6 +28,8 @@ const STEP: std::time::Duration = std::time::Duration::from_millis(50);
 pub(crate) struct Store {
     filer: u16,
     pub(crate) wire: Wire,
+    /// Where it leaves sockets, whatever it is told.
+    sockets: Vec<String>,
     _process: Process,
 }
 
@@ -79,6 +81,7 @@ impl Store {
             "-volume.max=100",
             "-master.telemetry=false",
         ]);
+        let mut sockets = Vec::new();
         for (name, port) in [
             ("master.port", master),
             ("master.port.grpc", free_port()),
@@ -89,6 +92,9 @@ impl Store {
             ("s3.port", s3),
             ("s3.port.grpc", free_port()),
         ] {
+            if let Some((kind, "port.grpc")) = name.split_once('.') {
+                sockets.push(format!("/tmp/seaweedfs-{kind}-grpc-{port}.sock"));
+            }
             command.arg(format!("-{name}={port}"));
         }
         for kind in ["filer", "s3"] {
@@ -105,7 +111,7 @@ impl Store {
         });
         let made = request(filer, "POST", "/buckets/recordings/", b"").unwrap();
         assert!(made.contains(" 201 "), "{made}");
-        Self { filer, wire: Wire::to(s3), _process: process }
+        Self { filer, wire: Wire::to(s3), sockets, _process: process }
     }
 
     /// The objects in the bucket, with their lengths.
@@ -141,6 +147,14 @@ impl Store {
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         let value: Value = serde_json::from_str(body).unwrap_or_default();
         value["Entries"].as_array().cloned().unwrap_or_default()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        for socket in &self.sockets {
+            std::fs::remove_file(socket).ok();
+        }
     }
 }
 
