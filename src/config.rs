@@ -81,6 +81,39 @@ pub struct Recording {
     pub journal: PathBuf,
     /// New sessions are refused below this much free space, in bytes. Unset: a tenth of the volume, at most 1 GiB.
     pub min_free_bytes: Option<u64>,
+    /// Where finished recordings are moved to; unset: they stay.
+    pub store: Option<RecordingStore>,
+}
+
+/// Where finished recordings are moved to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecordingStore {
+    /// `s3://BUCKET/PREFIX` or `file:///DIRECTORY`.
+    pub url: String,
+    /// The store's own address, where it is not Amazon's.
+    pub endpoint: Option<String>,
+    /// The region requests are signed for.
+    pub region: String,
+    /// A file with the credentials as `AWS_…=` lines; unset: the service manager's `postern-store`, or the environment.
+    pub credentials: Option<PathBuf>,
+    /// How long a recording stays here too after it was moved.
+    #[serde(deserialize_with = "duration")]
+    pub keep_local: Duration,
+    /// How the store is to lock each object against deletion; the bucket must have object lock.
+    pub lock: Option<Lock>,
+    /// For how many days.
+    pub lock_days: u32,
+}
+
+/// How an object is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lock {
+    /// Nobody can end it early.
+    Compliance,
+    /// Who has a special right at the store can.
+    Governance,
 }
 
 /// The ledger.
@@ -208,6 +241,9 @@ impl Config {
         for path in [&mut config.recording.directory, &mut config.recording.journal] {
             *path = directory.join(&*path);
         }
+        if let Some(store) = &mut config.recording.store {
+            store.credentials = store.credentials.take().map(|path| directory.join(path));
+        }
         config.policy.directory = config.policy.directory.map(|path| directory.join(path));
         Ok(config)
     }
@@ -258,6 +294,14 @@ impl Config {
         if limits.before_login == 0 || limits.before_login_per_source == 0 || limits.connections == 0 {
             return Err("[limits]: a count of 0 would let nobody in".to_owned());
         }
+        if let Some(store) = &self.recording.store {
+            if store.url.is_empty() {
+                return Err("[recording.store] url: write s3://BUCKET/PREFIX or file:///DIRECTORY".to_owned());
+            }
+            if store.lock.is_some() != (store.lock_days > 0) {
+                return Err("[recording.store]: lock and lock_days go together".to_owned());
+            }
+        }
         let addresses = [self.ssh.listen, self.api.listen, self.metrics.listen];
         let chosen: Vec<_> = addresses.iter().filter(|address| address.port() != 0).collect();
         if chosen.iter().collect::<BTreeSet<_>>().len() != chosen.len() {
@@ -293,7 +337,21 @@ impl Default for Metrics {
 
 impl Default for Recording {
     fn default() -> Self {
-        Self { directory: "recordings".into(), journal: "journal".into(), min_free_bytes: None }
+        Self { directory: "recordings".into(), journal: "journal".into(), min_free_bytes: None, store: None }
+    }
+}
+
+impl Default for RecordingStore {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            credentials: None,
+            keep_local: Duration::from_secs(7 * 24 * 3600),
+            lock: None,
+            lock_days: 0,
+        }
     }
 }
 
@@ -347,6 +405,8 @@ mod tests {
             ("[limits]\nlease = '0s'", "lease"),
             ("[node]\nname = 'a b'", "name"),
             ("[ssh]\nlisten = '127.0.0.1:9464'", "listen"),
+            ("[recording.store]\nregion = 'x'", "url"),
+            ("[recording.store]\nurl = 's3://abc'\nlock = 'compliance'", "lock_days"),
         ] {
             assert!(Config::parse(text).unwrap_err().contains(names), "{text}");
         }

@@ -10,6 +10,7 @@
 //! | 0 | [`thread`] | threads by how urgent their work is |
 //! | 1 | [`policy`], [`ledger`], [`recording`], [`config`], [`telemetry`] | rules and formats, no database |
 //! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
+//! | 2 | [`keeping`] | where finished recordings are moved to |
 //! | 2 | [`witness`] | remembers other ledgers' heads, for `postern witness` |
 //! | 3 | [`store`] | the only module that speaks SQL |
 //! | 4 | [`authn`], [`credential`] | who somebody is; what is minted for a session |
@@ -23,6 +24,7 @@ pub mod authn;
 pub mod cli;
 pub mod config;
 pub mod credential;
+pub mod keeping;
 pub mod ledger;
 pub mod model;
 pub mod net;

@@ -23,7 +23,8 @@ pub struct TelemetryError(String);
 /// # Errors
 /// When a logger is set already.
 pub fn start_logs() -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_from_env("POSTERN_LOG").unwrap_or_else(|_| EnvFilter::new("info,russh=warn"));
+    let filter = EnvFilter::try_from_env("POSTERN_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,russh=warn,object_store=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let outcome =
         if std::io::stderr().is_terminal() { builder.try_init() } else { builder.json().try_init() };

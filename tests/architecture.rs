@@ -31,6 +31,7 @@ const IMPORTS: &[(&str, &[&str], &str)] = &[
     ("access", &["model", "ledger"], "the request workflow is a pure function of what it is given"),
     ("playback", &["model", "recording"], "what reviewers see comes from recordings alone"),
     ("witness", &["model", "ledger"], "whoever runs one trusts as little code as can be"),
+    ("keeping", &["model", "config"], "it moves files, whatever is in them and whoever they are about"),
     ("net", &["model"], "sockets know nothing of who is at the other end"),
     ("store", &["model", "thread", "access", "ledger"], "storage does not act"),
     // Approvals are signatures over ledger entries, so their verification reads the entry types.

@@ -81,6 +81,9 @@ impl Change<'_> {
             Fact::SessionTerminated { session, .. } => self.doom(session, EndReason::SessionTerminated),
             Fact::SessionEnded(end) => self.end_session(end),
             Fact::CleanupDone { session, what } => self.clean_up(session, what),
+            Fact::RecordingStored(facts) => {
+                self.effects.push(Effect::RecordingStored(Box::new(facts.clone())));
+            }
             Fact::ReviewersChanged { recipients } => self.node(|node| node.reviewers.clone_from(recipients)),
             Fact::PolicyLoaded { hash, .. } => self.node(|node| node.policy = Some(hash.clone())),
             Fact::ConfigurationLoaded { hash } => self.node(|node| node.configuration = Some(hash.clone())),

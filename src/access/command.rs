@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, WindowClock};
+use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, StoredFacts, WindowClock};
 use crate::model::{
     Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges, PrincipalKind,
     RequestId, Role, SessionId, Target, TargetName,
@@ -150,6 +150,8 @@ pub enum Command {
     },
     /// Start a session under a live grant.
     StartSession(Box<SessionFacts>),
+    /// Note where an ended session's recording was moved to. The caller has read it back from there.
+    StoreRecording(Box<StoredFacts>),
     /// End one session by hand.
     TerminateSession {
         /// The session.

@@ -16,6 +16,9 @@ pub enum Denied {
     /// The caller is disabled, or the workload's owner is.
     #[error("your access is disabled: ask an administrator to enable it with `postern people enable`")]
     ActorDisabled,
+    /// Only the bastion itself may say so.
+    #[error("only the bastion itself can note this")]
+    ActorNotNode,
     /// The command needs a person, and the caller is the machine's operator or the node.
     #[error("this needs a person who signed in; it cannot be done from the bastion's own machine")]
     ActorNotPerson,
@@ -134,6 +137,9 @@ pub enum Denied {
     /// The session id is taken.
     #[error("a session with this id exists already")]
     SessionExists,
+    /// The session has not ended.
+    #[error("the session has not ended")]
+    SessionLive,
     /// The state already is what the command wants.
     #[error("nothing to do: {what}")]
     Unchanged {
@@ -183,6 +189,7 @@ impl Denied {
         match self {
             Self::ActorUnknown => "actor_unknown",
             Self::ActorDisabled => "actor_disabled",
+            Self::ActorNotNode => "actor_not_node",
             Self::ActorNotPerson => "actor_not_person",
             Self::AlreadyInitialised => "already_initialised",
             Self::AlreadyApproved => "already_approved",
@@ -212,6 +219,7 @@ impl Denied {
             Self::RuleUnusable { .. } => "rule_unusable",
             Self::Separation(_) => "separation",
             Self::SessionExists => "session_exists",
+            Self::SessionLive => "session_live",
             Self::Unchanged { .. } => "unchanged",
             Self::TargetExists { .. } => "target_exists",
             Self::TooLong { .. } => "too_long",

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::{Grant, Request, Session};
-use crate::ledger::entry::EndFacts;
+use crate::ledger::entry::{EndFacts, StoredFacts};
 use crate::model::{GrantId, PersonId, RequestId, SessionId, TargetName};
 
 /// One change to the state.
@@ -22,6 +22,8 @@ pub enum Effect {
     Node,
     /// A person was added or changed.
     Person(PersonId),
+    /// A recording is in a store.
+    RecordingStored(Box<StoredFacts>),
     /// A request was made, or its approvals changed.
     RequestOpen(RequestId),
     /// A request is over and has left the state.

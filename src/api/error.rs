@@ -205,6 +205,7 @@ fn status_of(denied: &Denied) -> StatusCode {
     match denied {
         Denied::ActorUnknown
         | Denied::ActorDisabled
+        | Denied::ActorNotNode
         | Denied::ActorNotPerson
         | Denied::NotApprover { .. }
         | Denied::NotRequester
@@ -238,6 +239,7 @@ fn status_of(denied: &Denied) -> StatusCode {
         | Denied::RequesterDisabled
         | Denied::RuleUnusable { .. }
         | Denied::SessionExists
+        | Denied::SessionLive
         | Denied::Unchanged { .. }
         | Denied::TargetExists { .. } => StatusCode::CONFLICT,
     }

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use futures_util::stream::BoxStream;
 use serde::Serialize;
 
 use crate::model::{Endpoint, Login, SessionId, Target, Timestamp};
@@ -41,8 +43,46 @@ pub trait Live: Send + Sync {
     /// The newest head of the ledger that a witness signed, with all signatures; `None` when none has.
     fn cosigned(&self) -> Option<String>;
 
+    /// Where finished recordings are moved to, and how that goes; `None` when they stay.
+    fn keeping(&self) -> Option<Keeping>;
+
+    /// Tries to move again what was not taken, with credentials read anew.
+    fn move_again(&self);
+
+    /// A recording from where the ledger says it was moved to; `None` when it is not there.
+    fn fetch<'a>(&'a self, location: &'a str) -> Later<'a, Result<Option<Fetched>, String>>;
+
     /// Whether new recordings are admitted, and how much room there is.
     fn room(&self) -> Room;
+}
+
+/// A file's length, and its bytes as they come.
+pub type Fetched = (u64, BoxStream<'static, std::io::Result<Bytes>>);
+
+/// How it stands with the store that finished recordings are moved to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Keeping {
+    /// Its address.
+    pub url: String,
+    /// Finished recordings that are only here.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// What keeps recordings from being moved, if something does.
+    pub trouble: Option<String>,
+    /// Whether somebody has to see to it: it is not tried again by itself.
+    pub needs_somebody: bool,
+    /// Recordings that are not taken, the first few.
+    pub refused: Vec<Refused>,
+}
+
+/// A recording that the store does not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Refused {
+    /// Whose recording.
+    pub session: SessionId,
+    /// Why.
+    pub why: String,
 }
 
 /// A session that is over.

@@ -39,6 +39,6 @@ mod test_world;
 mod tests;
 
 pub use gate::{Context, NodeFacts};
-pub use live::{Cut, HostKey, Later, Live, Room, Step, Witness};
+pub use live::{Cut, Fetched, HostKey, Keeping, Later, Live, Refused, Room, Step, Witness};
 pub use routes::leaves_entry;
 pub use server::{Peer, router};

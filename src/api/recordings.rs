@@ -3,23 +3,27 @@
 //! The bastion cannot read them; it hands out the sealed file, and who may fetch it is asked before that. A view is an
 //! entry in the ledger before the first byte leaves.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde::Serialize;
 use tokio::io::AsyncReadExt as _;
 
 use super::call::{self, Call, Reply};
 use super::error::ApiError;
 use super::find::FoundSession;
+use super::live::Keeping;
 use super::sessions;
 use crate::access::Command;
 use crate::ledger::entry::{Entry, Fact};
 use crate::model::{Action, EndReason, Login, PersonName, SessionId, TargetName, Timestamp};
 use crate::recording::{EXTENSION, locate};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredRecord};
 
 /// What somebody may do with a recording they fetch.
 const HOW: [&str; 4] = ["play", "export", "search", "verify"];
@@ -40,10 +44,29 @@ pub(super) struct RecordingView {
     ended: Option<Timestamp>,
     /// The file's size, as far as it is written.
     bytes: Option<u64>,
+    /// Whether its file is on the bastion.
+    is_here: bool,
+    /// Where it was moved to, once it was.
+    stored: Option<Stored>,
+    /// Why the store does not take it, if it does not.
+    refused: Option<String>,
     /// Frames, once it has ended.
     frames: Option<u64>,
     reason: Option<EndReason>,
     state: RecordingState,
+}
+
+/// Where a recording was moved to.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Stored {
+    location: String,
+    at: Timestamp,
+}
+
+/// How it stands with the store.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct Moving {
+    store: Option<Keeping>,
 }
 
 /// What there is of a recording.
@@ -56,7 +79,7 @@ pub(super) enum RecordingState {
     Finished,
     /// The bastion stopped while it was written; what was written is all there.
     Cut,
-    /// The ledger says that it exists and its file does not.
+    /// The ledger says that it exists; its file does not, and it was not moved.
     Missing,
     /// Its file is there, or might be, and the disk or its permissions keep the bastion from reading it.
     Unreadable,
@@ -75,10 +98,26 @@ pub(super) struct Pinned {
 pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
     let mut views = Vec::new();
     let (all, next) = sessions::all(&call, true).await?;
+    let over: Vec<SessionId> = all
+        .iter()
+        .filter(|found| found.end.is_some())
+        .map(|found| found.session.facts.session.clone())
+        .collect();
+    let stored = call
+        .history(move |store| {
+            let one = |session: SessionId| Ok::<_, StoreError>((session.clone(), store.stored(&session)?));
+            over.into_iter().map(one).collect::<Result<HashMap<_, _>, _>>()
+        })
+        .await?;
+    let refused = call.gate.parts.live.keeping().map(|keeping| keeping.refused).unwrap_or_default();
     for (index, found) in all.into_iter().enumerate() {
         call::breathe(index).await;
         if sessions::may(&call, &found, &Action::RecordingRead) {
-            views.push(view(&call, &found).await);
+            let stored = stored.get(&found.session.facts.session).cloned().flatten();
+            let mut view = view(&call, &found, stored).await;
+            let refusal = refused.iter().find(|refused| refused.session == view.session);
+            view.refused = refusal.map(|refusal| refusal.why.clone());
+            views.push(view);
         }
     }
     Reply::page(views, next)
@@ -91,22 +130,57 @@ pub(super) async fn content(call: Call) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_input(format!("how is one of {}", HOW.join(", "))));
     }
     let session = found.session.facts.session;
-    let file = tokio::fs::File::open(path(&call, &session)).await.map_err(|error| {
-        if error.kind() != ErrorKind::NotFound {
-            return unreadable(&error);
+    let (pieces, length) = match tokio::fs::File::open(path(&call, &session)).await {
+        Ok(file) => {
+            let length = file.metadata().await.map_err(ApiError::failed)?.len();
+            call.submit(Command::ViewRecording { session, how: how.to_owned() }).await?;
+            (pieces(file, length), length)
         }
-        ApiError::conflict("recording_missing", "the recording's file is not where it should be")
+        Err(error) if error.kind() == ErrorKind::NotFound => fetch(&call, session, how).await?,
+        Err(error) => return Err(unreadable(&error)),
+    };
+    Ok(Reply::Bytes(pieces, length))
+}
+
+/// Tries again what the store did not take.
+pub(super) async fn move_again(call: Call) -> Result<Reply, ApiError> {
+    let live = Arc::clone(&call.gate.parts.live);
+    live.move_again();
+    Reply::json(&Moving { store: live.keeping() })
+}
+
+type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// A recording from where it was moved to.
+async fn fetch(call: &Call, session: SessionId, how: &str) -> Result<(Pieces, u64), ApiError> {
+    let missing = |words: String| {
+        ApiError::conflict("recording_missing", words)
             .hint("run 'postern verify --all' on the bastion, and look at its backups")
+    };
+    let asked = session.clone();
+    let stored = call.history(move |store| store.stored(&asked)).await?;
+    let Some(stored) = stored else {
+        return Err(missing("the recording's file is not where it should be".to_owned()));
+    };
+    let location = stored.facts.location;
+    let fetched = call.gate.parts.live.fetch(&location).await.map_err(|words| {
+        ApiError::conflict("store_unusable", words).hint("'postern status' says how it stands with the store")
     })?;
-    let length = file.metadata().await.map_err(ApiError::failed)?.len();
+    let Some((length, pieces)) = fetched else {
+        return Err(missing(format!("the recording was moved to {location} and is not there any more")));
+    };
     call.submit(Command::ViewRecording { session, how: how.to_owned() }).await?;
+    Ok((pieces, length))
+}
+
+fn pieces(file: tokio::fs::File, length: u64) -> Pieces {
     let pieces = futures_util::stream::try_unfold(file.take(length), |mut file| async move {
         let mut piece = vec![0; PIECE];
         let read = file.read(&mut piece).await?;
         piece.truncate(read);
         Ok((read > 0).then(|| (Bytes::from(piece), file)))
     });
-    Ok(Reply::Bytes(pieces.boxed(), length))
+    pieces.boxed()
 }
 
 pub(super) async fn pinned(call: Call) -> Result<Reply, ApiError> {
@@ -153,20 +227,24 @@ fn checkpoints(
     Ok(found)
 }
 
-async fn view(call: &Call, found: &FoundSession) -> RecordingView {
+async fn view(call: &Call, found: &FoundSession, stored: Option<StoredRecord>) -> RecordingView {
     let facts = &found.session.facts;
     let file = tokio::fs::metadata(path(call, &facts.session)).await;
     let state = match (&found.end, &file) {
         (None, _) => RecordingState::Live,
-        (Some(_), Err(error)) if error.kind() == ErrorKind::NotFound => RecordingState::Missing,
-        (Some(_), Err(error)) => {
+        (Some(_), Err(error)) if error.kind() == ErrorKind::NotFound && stored.is_none() => {
+            RecordingState::Missing
+        }
+        (Some(_), Err(error)) if error.kind() != ErrorKind::NotFound => {
             tracing::error!(%error, session = %facts.session, "a recording cannot be read");
             RecordingState::Unreadable
         }
-        (Some(end), Ok(_)) if end.facts.reason == EndReason::Crashed => RecordingState::Cut,
-        (Some(_), Ok(_)) => RecordingState::Finished,
+        (Some(end), _) if end.facts.reason == EndReason::Crashed => RecordingState::Cut,
+        (Some(_), _) => RecordingState::Finished,
     };
-    let bytes = file.ok().map(|file| file.len());
+    let is_here = file.is_ok();
+    let bytes = file.ok().map(|file| file.len()).or(stored.as_ref().map(|stored| stored.facts.bytes));
+    let stored = stored.map(|stored| Stored { location: stored.facts.location, at: stored.at });
     RecordingView {
         session: facts.session.clone(),
         person_name: sessions::person_name(call, found),
@@ -175,6 +253,9 @@ async fn view(call: &Call, found: &FoundSession) -> RecordingView {
         started: found.session.started,
         ended: found.end.as_ref().map(|end| end.facts.receipt.cut),
         bytes,
+        is_here,
+        stored,
+        refused: None,
         frames: found.end.as_ref().map(|end| end.facts.frames),
         reason: found.end.as_ref().map(|end| end.facts.reason),
         state,

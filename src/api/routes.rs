@@ -195,6 +195,7 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/sessions/{session}/terminate", Guard::Object(&[Action::SessionTerminate]), Entry, "End it now", A_REASON, WHAT_ENDED, sessions::terminate),
     route!(GET "/sessions/{session}/watch", Guard::Object(&[Action::RecordingWatch]), Entry, "Its events as they happen", None, Gives::Lines(shape!(crate::recording::event::Event)), sessions::watch),
     route!(GET "/recordings", READ_RECORDING, Nothing, "Recordings one may read", None, Gives::Json(shape!(Items<recordings::RecordingView>)), recordings::list),
+    route!(POST "/recordings/upload", Guard::Bastion(Action::BastionManage), Nothing, "Try again to move what the store did not take", None, Gives::Json(shape!(recordings::Moving)), recordings::move_again),
     route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content),
     route!(GET "/recordings/{session}/ledger", READ_RECORDING, Nothing, "What the ledger says it must be", None, Gives::Json(shape!(recordings::Pinned)), recordings::pinned),
     route!(GET "/reviewers", Guard::Bastion(Action::PersonRead), Nothing, "Who can read new recordings", None, REVIEWERS, reviewers::list),

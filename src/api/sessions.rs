@@ -3,6 +3,7 @@
 //! Seeing that a session exists shows nothing of its content. Watching does, so it is an entry in the ledger before
 //! the first event is handed out, and the right to it is asked again while it goes on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,7 +19,7 @@ use super::ledger::{self, Proven};
 use super::people::Reason;
 use crate::access::Command;
 use crate::ledger::entry::{EndFacts, Entry, SessionFacts};
-use crate::model::{Action, PersonName, Target, Timestamp};
+use crate::model::{Action, PersonName, SessionId, Target, Timestamp};
 use crate::policy::Resource;
 use crate::recording::Watch;
 
@@ -151,6 +152,9 @@ pub(super) async fn all(call: &Call, over: bool) -> Result<(Vec<FoundSession>, O
     let mut next = None;
     if over {
         let (ended, more) = find::past_sessions(call).await?;
+        // One that ended between the two looks is in both.
+        let over: BTreeSet<&SessionId> = ended.iter().map(|found| &found.session.facts.session).collect();
+        found.retain(|live| !over.contains(&live.session.facts.session));
         found.extend(ended);
         next = more;
     }

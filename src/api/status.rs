@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::call::{Call, Reply, Who};
 use super::error::ApiError;
-use super::live::{Room, Witness};
+use super::live::{Keeping, Room, Witness};
 use crate::model::{PersonId, PersonName, Role, Timestamp};
 
 /// How the node is.
@@ -27,6 +27,8 @@ pub(super) struct Status {
     /// SHA-256 of the policy set in force.
     policy: String,
     recording: Room,
+    /// Where finished recordings are moved to; nothing when they stay.
+    store: Option<Keeping>,
     api: Api,
     ssh: Ssh,
     /// What `TrustedUserCAKeys` on targets must hold, `TYPE BASE64`.
@@ -90,6 +92,7 @@ pub(super) async fn status(call: Call) -> Result<Reply, ApiError> {
         witnesses: parts.live.witnesses(),
         policy: parts.policy.hash(),
         recording: parts.live.room(),
+        store: parts.live.keeping(),
         api: Api { fingerprint: parts.node.fingerprint.clone() },
         ssh: Ssh {
             listen: parts.node.ssh_listen.clone(),

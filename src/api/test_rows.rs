@@ -129,6 +129,7 @@ fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
             world.record();
             ("rita", live(path), none, Hidden)
         }
+        ("POST", "/recordings/upload") => ("ada", path, none, Refused),
         ("GET", "/recordings") => ("rita", path, none, Nothing),
         ("GET", "/recordings/{session}/content" | "/recordings/{session}/ledger") => {
             ("rita", over(path), none, Hidden)

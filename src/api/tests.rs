@@ -11,9 +11,9 @@ use super::error::ApiError;
 use super::openapi;
 use super::routes::{Guard, PREFIX, ROUTES};
 use super::test_rows::{Stranger, row};
-use super::test_world::{From, World};
+use super::test_world::{From, World, submit};
 use crate::access::{Command, NewIdentity};
-use crate::ledger::entry::Actor;
+use crate::ledger::entry::{Actor, StoredFacts};
 use crate::model::Identity;
 
 #[tokio::test]
@@ -97,6 +97,33 @@ async fn a_list_too_long_for_the_ledger_is_the_callers_fault_and_an_unreadable_r
     assert_eq!(state().await, "unreadable");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(state().await, "missing");
+    assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
+}
+
+#[tokio::test]
+async fn a_recording_that_was_moved_comes_from_where_the_ledger_says() {
+    let world = World::new().await;
+    std::fs::remove_file(world.directory.path().join(format!("recordings/{}.pstn", world.over))).unwrap();
+    let path = format!("/recordings/{}/content", world.over);
+    let moved = async |location: &str| {
+        let (session, location) = (world.over.clone(), location.to_owned());
+        let facts = StoredFacts { session, location, bytes: 14, sha256: "55".to_owned() };
+        submit(&world.store, Actor::Node, Command::StoreRecording(Box::new(facts))).await;
+    };
+    moved("s3://recordings/x.pstn").await;
+    let (_, listed) = world.call(From::Operator, "GET", "/recordings", "").await;
+    let one =
+        listed["items"].as_array().unwrap().iter().find(|one| one["session"] == world.over.as_str()).unwrap();
+    assert_eq!(
+        (&one["state"], &one["is_here"], &one["bytes"]),
+        (&json!("finished"), &json!(false), &json!(14))
+    );
+    assert_eq!(one["stored"]["location"], "s3://recordings/x.pstn");
+    let response = world.response(From::Operator, "GET", &path, "").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let bytes = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+    assert_eq!(&bytes[..], b"from the store");
+    moved("s3://elsewhere/x.pstn").await;
     assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
 }
 

@@ -140,6 +140,11 @@ impl Client {
         Self { wire: Wire::InProcess(stopped), token: None }
     }
 
+    /// Whether a bastion that serves is at the other end.
+    pub(crate) const fn is_served(&self) -> bool {
+        matches!(self.wire, Wire::Http { .. })
+    }
+
     /// Reads something.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, CliError> {
         self.call(Method::GET, path, None).await
@@ -325,6 +330,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> CliError {
     let error = match status {
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => CliError::refused(message),
         _ => CliError::failed(message),
+    };
+    let error = match text("code") {
+        Some(code) => error.coded(code),
+        None => error,
     };
     match text("hint") {
         Some(hint) => error.hint(hint),

@@ -215,6 +215,14 @@ async fn look_at_node(directory: &Path, run: &Invocation, report: &mut Report) {
         };
         report.add(level, "witnesses", status::witnesses(&status.witnesses, run.clock.now()));
     }
+    if let Some(store) = &status.store {
+        let level = match (store.needs_somebody, &store.trouble) {
+            (true, _) => Level::Fail,
+            (false, Some(_)) => Level::Warn,
+            (false, None) => Level::Ok,
+        };
+        report.add(level, "store", status::keeping(store));
+    }
     match status.reviewers.len() {
         0 => report.add(Level::Fail, "reviewers", "none, so nothing can be recorded and no session starts: 'postern keygen', then 'postern reviewers set'"),
         1 => report.add(Level::Warn, "reviewers", "one: if that identity is lost, every recording is; add a second, kept offline"),

@@ -16,6 +16,8 @@ pub(crate) struct CliError {
     fault: Fault,
     message: String,
     hint: Option<String>,
+    /// The bastion's own name for its refusal.
+    code: Option<String>,
 }
 
 /// Whose fault it is, which is what the exit code says.
@@ -34,12 +36,12 @@ enum Fault {
 impl CliError {
     /// It failed.
     pub(crate) fn failed(message: impl Display) -> Self {
-        Self { fault: Fault::Failed, message: message.to_string(), hint: None }
+        Self { fault: Fault::Failed, message: message.to_string(), hint: None, code: None }
     }
 
     /// The bastion does not let this person do it.
     pub(crate) fn refused(message: impl Display) -> Self {
-        Self { fault: Fault::Refused, message: message.to_string(), hint: None }
+        Self { fault: Fault::Refused, message: message.to_string(), hint: None, code: None }
     }
 
     /// Whether it is the right that is missing.
@@ -54,12 +56,23 @@ impl CliError {
 
     /// Arguments that make no sense together.
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self { fault: Fault::Usage, message: message.to_string(), hint: None }
+        Self { fault: Fault::Usage, message: message.to_string(), hint: None, code: None }
     }
 
     /// The bastion could not be reached.
     pub(crate) fn unreachable(message: impl Display) -> Self {
-        Self { fault: Fault::Unreachable, message: message.to_string(), hint: None }
+        Self { fault: Fault::Unreachable, message: message.to_string(), hint: None, code: None }
+    }
+
+    /// Adds the bastion's own name for it.
+    pub(crate) fn coded(mut self, code: &str) -> Self {
+        self.code = Some(code.to_owned());
+        self
+    }
+
+    /// Whether this is the bastion's name for it.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
     }
 
     /// Adds what to do next.

@@ -40,6 +40,7 @@ mod serve;
 mod sessions;
 mod signer;
 mod source;
+mod space;
 mod ssh_config;
 mod status;
 mod targets;

@@ -10,32 +10,55 @@ use serde_json::json;
 use super::args::Invocation;
 use super::client::{Client, segment, shaped};
 use super::exit::{CliError, Outcome};
-use super::{out, words};
+use super::space::Report;
+use super::{out, status, words};
 use crate::model::{EndReason, SessionId, Timestamp};
 
 /// List the recordings you may read, newest first.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RecordingsArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only those of this person (name or id).
     #[arg(long, value_name = "NAME")]
     person: Option<String>,
     /// Only those of sessions on this target.
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+    /// How much there is instead: by target and by person, how old, and where.
+    #[arg(long)]
+    space: bool,
+}
+
+/// Something to be done about recordings.
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Try again to move recordings that the store did not take; its credentials are read anew.
+    Upload,
 }
 
 /// A recording, as the bastion lists it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Listed {
     pub(crate) session: SessionId,
-    person_name: Option<String>,
+    pub(crate) person_name: Option<String>,
     login: String,
-    target: String,
-    started: Timestamp,
+    pub(crate) target: String,
+    pub(crate) started: Timestamp,
     ended: Option<Timestamp>,
     pub(crate) bytes: Option<u64>,
     reason: Option<EndReason>,
     pub(crate) state: ListedState,
+    pub(crate) is_here: bool,
+    pub(crate) stored: Option<Stored>,
+    refused: Option<String>,
+}
+
+/// Where a recording was moved to.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Stored {
+    location: String,
 }
 
 /// What there is of a recording, as the bastion sees it.
@@ -56,6 +79,9 @@ pub(crate) enum ListedState {
 
 /// Prints the list.
 pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
+    if matches!(args.action, Some(Action::Upload)) {
+        return upload(run).await;
+    }
     let mut path = "/recordings".to_owned();
     let filters = [("person", &args.person), ("target", &args.target)];
     for (name, value) in filters.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
@@ -63,13 +89,18 @@ pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
         path.push_str(&format!("{separator}{name}={}", segment(value)));
     }
     let items = run.connect().await?.items(&path).await?;
+    if args.space {
+        let listed: Vec<Listed> = items.into_iter().map(shaped).collect::<Result<_, _>>()?;
+        Report::of(&listed).print(run.json, run.clock.now());
+        return Ok(ExitCode::SUCCESS);
+    }
     if run.json {
         out::json(&json!({ "items": items }));
         return Ok(ExitCode::SUCCESS);
     }
-    let headings = ["session", "person", "where", "started", "lasted", "size", "state"];
+    let headings = ["session", "person", "where", "started", "lasted", "size", "state", "kept"];
     let mut table =
-        out::Table::new(&headings, "no recordings that you may read").cut_first(&["state", "where"]);
+        out::Table::new(&headings, "no recordings that you may read").cut_first(&["kept", "state", "where"]);
     let now = run.clock.now();
     for item in items {
         let listed: Listed = shaped(item)?;
@@ -79,13 +110,36 @@ pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Has what the store did not take tried again.
+async fn upload(run: &Invocation) -> Outcome {
+    let value = run.connect().await?.post("/recordings/upload", &json!({})).await?;
+    if run.json {
+        out::json(&value);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer: Moving = shaped(value)?;
+    let store = answer.store.ok_or_else(|| {
+        CliError::failed(
+            "recordings stay where they are: no store is configured, or nobody serves the bastion",
+        )
+        .hint("[recording.store] in postern.toml names one")
+    })?;
+    out::line(&status::keeping(&store));
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Deserialize)]
+struct Moving {
+    store: Option<status::Keeping>,
+}
+
 /// Every recording one may read.
 pub(crate) async fn all(client: &Client) -> Result<Vec<Listed>, CliError> {
     client.items("/recordings").await?.into_iter().map(shaped).collect()
 }
 
 impl Listed {
-    fn cells(&self, now: Timestamp) -> [String; 7] {
+    fn cells(&self, now: Timestamp) -> [String; 8] {
         let lasted = self.ended.unwrap_or(now).duration_since(self.started).as_secs();
         let state = match (self.state, self.reason) {
             (ListedState::Live, _) => "live".to_owned(),
@@ -102,7 +156,23 @@ impl Listed {
             words::duration(lasted.unsigned_abs()),
             self.bytes.map_or_else(|| "-".to_owned(), words::bytes),
             state,
+            self.kept(),
         ]
+    }
+}
+
+impl Listed {
+    /// Where its file is.
+    fn kept(&self) -> String {
+        if let Some(why) = &self.refused {
+            return format!("the store refuses it: {why}");
+        }
+        match (&self.stored, self.is_here) {
+            (None, true) => "here".to_owned(),
+            (None, false) => "-".to_owned(),
+            (Some(stored), true) => format!("here, {}", stored.location),
+            (Some(stored), false) => stored.location.clone(),
+        }
     }
 }
 
@@ -115,14 +185,25 @@ mod tests {
         let listed: Listed = shaped(json!({
             "session": "ses_aaaaaaaaaaaaaaaa", "person_name": "olga", "login": "deploy", "target": "web-1",
             "started": "2030-01-01T00:00:00Z", "ended": "2030-01-01T00:05:00Z", "bytes": 2048, "frames": 7,
-            "reason": "grant_revoked", "state": "finished",
+            "reason": "grant_revoked", "state": "finished", "is_here": true,
+            "refused": null, "stored": { "location": "s3://r/x.pstn", "at": "2030-01-01T00:06:00Z" },
         }))
         .unwrap();
         let now = "2030-01-01T01:00:00Z".parse().unwrap();
         let cells = listed.cells(now);
-        assert_eq!(cells[2..], ["deploy@web-1", "1h ago", "5m", "2.0 KiB", "the grant was revoked"]);
+        assert_eq!(
+            cells[2..],
+            ["deploy@web-1", "1h ago", "5m", "2.0 KiB", "the grant was revoked", "here, s3://r/x.pstn"]
+        );
 
-        let live = Listed { ended: None, reason: None, state: ListedState::Live, bytes: None, ..listed };
-        assert_eq!(live.cells(now)[4..], ["1h", "-", "live"]);
+        let live = Listed {
+            ended: None,
+            reason: None,
+            state: ListedState::Live,
+            bytes: None,
+            stored: None,
+            ..listed
+        };
+        assert_eq!(live.cells(now)[4..], ["1h", "-", "live", "here"]);
     }
 }

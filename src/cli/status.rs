@@ -25,6 +25,7 @@ pub(crate) struct Status {
     pub(crate) witnesses: Vec<Witness>,
     pub(crate) policy: String,
     pub(crate) recording: Room,
+    pub(crate) store: Option<Keeping>,
     pub(crate) api: Api,
     pub(crate) ssh: Ssh,
     pub(crate) user_ca: String,
@@ -49,6 +50,23 @@ pub(crate) struct Witness {
 pub(crate) struct Room {
     pub(crate) free_bytes: u64,
     pub(crate) admits: bool,
+}
+
+/// How it stands with the store that recordings are moved to.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Keeping {
+    pub(crate) url: String,
+    waiting: u64,
+    waiting_bytes: u64,
+    pub(crate) trouble: Option<String>,
+    pub(crate) needs_somebody: bool,
+    refused: Vec<Refused>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refused {
+    session: String,
+    why: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +119,7 @@ pub(crate) async fn run(run: &Invocation) -> Outcome {
         ("ssh", served.to_owned()),
         ("sessions", format!("{} live", status.sessions_live)),
         ("recording", recording),
+        ("store", status.store.as_ref().map_or_else(|| "none: recordings stay here".to_owned(), keeping)),
         ("reviewers", reviewers),
         ("ledger", format!("{} entries", status.ledger.size)),
         ("witnesses", witnesses(&status.witnesses, now)),
@@ -112,6 +131,28 @@ pub(crate) async fn run(run: &Invocation) -> Outcome {
         ("you", you(status.you.as_ref())),
     ]);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The store for recordings, in words.
+pub(crate) fn keeping(store: &Keeping) -> String {
+    let mut said = match store.waiting {
+        0 => format!("{}, everything is there", store.url),
+        waiting => format!(
+            "{}, {waiting} recordings ({}) are not there yet",
+            store.url,
+            words::bytes(store.waiting_bytes)
+        ),
+    };
+    if let Some(trouble) = &store.trouble {
+        said.push_str(&format!("; {trouble}"));
+    }
+    for refused in &store.refused {
+        said.push_str(&format!("; {}: {}", refused.session, refused.why));
+    }
+    if store.needs_somebody {
+        said.push_str("; when that is mended: 'postern recordings upload'");
+    }
+    said
 }
 
 /// The ledger's witnesses, in words.

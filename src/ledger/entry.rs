@@ -218,6 +218,8 @@ pub enum Fact {
         /// `play`, `export`, `search`, `verify` or `watch`.
         how: String,
     },
+    /// A recording is in a store too, and was read back from there. The local file may be gone later.
+    RecordingStored(StoredFacts),
     /// Reviewers who can read new recordings.
     ReviewersChanged {
         /// age recipients.
@@ -392,6 +394,19 @@ pub struct EndFacts {
     pub bytes: u64,
     /// What could not be cleaned on the target and is being retried; empty when all is clean.
     pub left_over: Vec<String>,
+}
+
+/// Where a recording was moved to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StoredFacts {
+    /// The session.
+    pub session: SessionId,
+    /// Where: `s3://BUCKET/NAME` or `file:///PATH`.
+    pub location: String,
+    /// The file's length.
+    pub bytes: u64,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
 }
 
 /// When the cut was decided, made, and everything behind it dead. Signed by the node through the checkpoint that

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CanonicalError;
 use super::entry::{
-    Actor, Approval, EndFacts, Fact, GrantFacts, PersonFacts, Receipt, Scope, SessionFacts, Verified,
+    Actor, Approval, EndFacts, Fact, GrantFacts, PersonFacts, Receipt, Scope, SessionFacts, StoredFacts,
+    Verified,
 };
 use super::entry::{Entry, RequestFacts};
 use crate::model::{
@@ -101,7 +102,8 @@ fn one_of_each() -> Vec<Entry> {
         identity: Identity::ssh_key("SHA256:abc"),
     };
     let at: Timestamp = "2026-08-01T12:00:00.000001Z".parse().unwrap();
-    let facts = [people(), targets(), requests(), grants(), sessions(), node()].into_iter().flatten();
+    let facts =
+        [people(), targets(), requests(), grants(), sessions(), node(), recordings()].into_iter().flatten();
     (0..).zip(facts).map(|(seq, fact)| Entry { v: 1, seq, at, by: by.clone(), fact }).collect()
 }
 
@@ -255,6 +257,12 @@ fn sessions() -> Vec<Fact> {
         Fact::CleanupDone { session: session.clone(), what: "a process".to_owned() },
         Fact::RecordingViewed { session, how: "play".to_owned() },
     ]
+}
+
+fn recordings() -> Vec<Fact> {
+    let session = "ses_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let location = "s3://recordings/ses_aaaaaaaaaaaaaaaa.pstn".to_owned();
+    vec![Fact::RecordingStored(StoredFacts { session, location, bytes: 4096, sha256: "55".to_owned() })]
 }
 
 fn node() -> Vec<Fact> {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use russh::keys::{HashAlg, PublicKey};
 
-use crate::api::{Cut, HostKey, Later, Live, Room, Step, Witness};
+use super::keeping::Keeper;
+use crate::api::{Cut, Fetched, HostKey, Keeping, Later, Live, Refused, Room, Step, Witness};
 use crate::model::{Endpoint, Login, SessionId, Target};
 use crate::protocol::ssh;
 use crate::recording::Watch;
@@ -19,6 +20,7 @@ use crate::session::{Gate, LiveSession, Standing};
 /// The node's side of [`Live`].
 pub(super) struct NodeLive {
     pub(super) gate: Arc<Gate>,
+    pub(super) keeper: Arc<Keeper>,
     /// The ledger's newest head with its witnesses' signatures, when there is one.
     pub(super) cosigned: PathBuf,
 }
@@ -70,6 +72,27 @@ impl Live for NodeLive {
 
     fn cosigned(&self) -> Option<String> {
         std::fs::read_to_string(&self.cosigned).ok()
+    }
+
+    fn keeping(&self) -> Option<Keeping> {
+        let (url, status) = self.keeper.status()?;
+        let refused = status.refused.into_iter().map(|one| Refused { session: one.session, why: one.why });
+        Some(Keeping {
+            url,
+            waiting: status.waiting,
+            waiting_bytes: status.waiting_bytes,
+            trouble: status.trouble,
+            needs_somebody: status.needs_somebody,
+            refused: refused.collect(),
+        })
+    }
+
+    fn move_again(&self) {
+        self.keeper.again();
+    }
+
+    fn fetch<'a>(&'a self, location: &'a str) -> Later<'a, Result<Option<Fetched>, String>> {
+        Box::pin(self.keeper.fetch(location))
     }
 
     fn room(&self) -> Room {

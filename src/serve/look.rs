@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::live::host_keys;
 use super::node::{LEDGER, ServeError, authorities};
 use super::witnesses::COSIGNED;
-use crate::api::{self, Cut, HostKey, Later, Live, NodeFacts, Room, Step, Witness};
+use crate::api::{self, Cut, Fetched, HostKey, Keeping, Later, Live, NodeFacts, Room, Step, Witness};
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::credential::keystore::node_key;
@@ -94,6 +94,18 @@ impl Live for NobodyLive {
 
     fn cosigned(&self) -> Option<String> {
         std::fs::read_to_string(&self.cosigned).ok()
+    }
+
+    /// Nothing is moved here, so nothing waits for it.
+    fn keeping(&self) -> Option<Keeping> {
+        None
+    }
+
+    fn move_again(&self) {}
+
+    /// A view is an entry, which cannot be made here.
+    fn fetch<'a>(&'a self, _: &'a str) -> Later<'a, Result<Option<Fetched>, String>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn room(&self) -> Room {

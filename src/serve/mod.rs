@@ -8,11 +8,13 @@
 //! | `live` | what the API asks of live sessions |
 //! | `look` | the API over a directory that nobody serves, to read from it |
 //! | `listeners` | the accept loops |
+//! | `keeping` | moves finished recordings to a store |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
 //! | `witnesses` | has the ledger's heads signed elsewhere |
 //! | `witness` | `postern witness serve`: signs other ledgers' heads |
 
 mod front;
+mod keeping;
 mod listeners;
 mod live;
 mod look;

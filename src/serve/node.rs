@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::front::NodeFront;
+use super::keeping::{self, Keeper};
 use super::listeners;
 use super::live::NodeLive;
 use super::witnesses;
@@ -32,7 +33,7 @@ use crate::ledger::entry::Actor;
 use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
 use crate::policy::{Engine, PolicyError, ReloadError, Reloaded};
-use crate::protocol::ssh::Carriers;
+use crate::protocol::ssh::{Carried, Carriers};
 use crate::recording::{Journal, JournalError, JournalSettings};
 use crate::session::{Gate, LastWords, Limits, Registry, patrol, pin, sweep};
 use crate::store::{Store, StoreError, SubmitError};
@@ -88,6 +89,9 @@ pub enum ServeError {
     /// The journal cannot be opened.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The store for recordings cannot be used as it is configured.
+    #[error("[recording.store] url: {0}")]
+    Keeping(String),
     /// The keys cannot be opened.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -120,6 +124,7 @@ pub struct Node {
     /// As it was at the start: what a reload cannot change is still so.
     config: Config,
     gate: Arc<Gate>,
+    keeper: Arc<Keeper>,
     addresses: Addresses,
     /// No new sessions.
     stop_sessions: watch::Sender<bool>,
@@ -134,6 +139,7 @@ struct Parts {
     config: Config,
     keys: Keystore,
     gate: Arc<Gate>,
+    keeper: Arc<Keeper>,
 }
 
 impl Node {
@@ -143,7 +149,8 @@ impl Node {
     /// See [`ServeError`]; nothing is left behind.
     pub async fn start(directory: &Path) -> Result<Self, ServeError> {
         raise_descriptors();
-        let Parts { config, keys, gate } = open(directory).await?;
+        let parts = open(directory).await?;
+        let Parts { config, keys, gate, keeper } = &parts;
         let prometheus = prometheus()?;
         let asking = witnesses::asking(&config.ledger, &directory.join(LEDGER))?;
         let limits = ListenerLimits {
@@ -164,31 +171,23 @@ impl Node {
         let (stop_sessions, no_sessions) = watch::channel(false);
         let (stop_services, no_services) = watch::channel(false);
         let (carry, carried) = mpsc::channel(CARRIED);
-        let front = NodeFront {
-            host_key: Arc::clone(keys.ssh_host_key()),
-            host_authority: SshCertificateAuthority::new(Arc::clone(keys.host_ca())),
-            store: gate.store.clone(),
-            clock: gate.clock.clone(),
-            carriers: Carriers::default(),
-            carried: carry,
-            certificates: Mutex::new(HashMap::new()),
-        };
+        let front = front(keys, gate, carry);
         let mut sessions = JoinSet::new();
         let connections = config.limits.connections;
         sessions.spawn(listeners::ssh(
-            Arc::clone(&gate),
+            Arc::clone(gate),
             Arc::new(front),
             ssh,
             carried,
             connections,
             no_sessions,
         ));
-        let router = api::router(context(directory, &config, &keys, &gate, Some(&addresses))?);
-        let tls = TlsAcceptor::from(Arc::new(tls(&keys)?));
+        let router = api::router(context(directory, &parts, Some(&addresses))?);
+        let tls = TlsAcceptor::from(Arc::new(tls(keys)?));
         let mut services = JoinSet::new();
         services.spawn(listeners::https(https, tls, router.clone(), no_services.clone()));
         services.spawn(listeners::control(control, router, no_services.clone()));
-        let well = Arc::clone(&gate);
+        let well = Arc::clone(gate);
         let is_well = Arc::new(move || {
             well.store.changes().age() < well.limits().lease
                 && well.journal.room().suffices()
@@ -196,14 +195,16 @@ impl Node {
                 && well.witnesses.refusal().is_none()
         });
         services.spawn(listeners::metrics(metrics, prometheus, is_well, no_services));
-        services.spawn(fence(Arc::clone(&gate)));
-        services.spawn(pin(Arc::clone(&gate)));
-        services.spawn(witnesses::attend(Arc::clone(&gate), asking));
-        services.spawn(patrol(Arc::clone(&gate)));
+        services.spawn(fence(Arc::clone(gate)));
+        services.spawn(pin(Arc::clone(gate)));
+        services.spawn(witnesses::attend(Arc::clone(gate), asking));
+        services.spawn(patrol(Arc::clone(gate)));
+        services.spawn(keeping::attend(Arc::clone(keeper)));
         Ok(Self {
             directory: directory.to_owned(),
-            config,
-            gate,
+            config: parts.config,
+            gate: parts.gate,
+            keeper: parts.keeper,
             addresses,
             stop_sessions,
             stop_services,
@@ -241,6 +242,7 @@ impl Node {
         // Also when neither policy nor file is new to the ledger, and when that cannot be written: a certificate may have
         // been taken back.
         gate.registry.ask_all(gate);
+        self.keeper.again();
         let waiting = self.config.waits_for_restart(&config);
         if waiting.is_empty() {
             note_configuration(&self.directory, &gate.store).await?;
@@ -274,8 +276,8 @@ impl Node {
 /// # Errors
 /// See [`ServeError`]; in particular when the directory is in use.
 pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> {
-    let Parts { config, keys, gate } = open(directory).await?;
-    let router = api::router(context(directory, &config, &keys, &gate, None)?);
+    let parts = open(directory).await?;
+    let router = api::router(context(directory, &parts, None)?);
     Ok(router.layer(axum::Extension(api::Peer(None))))
 }
 
@@ -302,6 +304,8 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         tracing::warn!(sessions = swept, "ended sessions that the last run left");
     }
     let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
+    let moved = config.recording.store.clone();
+    let keeper = Keeper::open(moved, config.recording.directory.clone(), store.clone(), clock.clone())?;
     let gate = Gate {
         store,
         policy,
@@ -314,7 +318,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         clock,
         limits: RwLock::new(limits(&config)),
     };
-    Ok(Parts { config, keys, gate: Arc::new(gate) })
+    Ok(Parts { config, keys, gate: Arc::new(gate), keeper })
 }
 
 async fn reload_policy(gate: &Arc<Gate>, directory: Option<PathBuf>) -> Result<(), ServeError> {
@@ -345,12 +349,22 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
+fn front(keys: &Keystore, gate: &Gate, carry: mpsc::Sender<Box<Carried>>) -> NodeFront {
+    NodeFront {
+        host_key: Arc::clone(keys.ssh_host_key()),
+        host_authority: SshCertificateAuthority::new(Arc::clone(keys.host_ca())),
+        store: gate.store.clone(),
+        clock: gate.clock.clone(),
+        carriers: Carriers::default(),
+        carried: carry,
+        certificates: Mutex::new(HashMap::new()),
+    }
+}
+
 /// What the API can reach.
 fn context(
     directory: &Path,
-    config: &Config,
-    keys: &Keystore,
-    gate: &Arc<Gate>,
+    Parts { config, keys, gate, keeper }: &Parts,
     addresses: Option<&Addresses>,
 ) -> Result<api::Context, ServeError> {
     let wrong = |error: MintError| ServeError::Tls(error.to_string());
@@ -368,6 +382,7 @@ fn context(
     };
     let live: Arc<dyn api::Live> = Arc::new(NodeLive {
         gate: Arc::clone(gate),
+        keeper: Arc::clone(keeper),
         cosigned: directory.join(LEDGER).join(witnesses::COSIGNED),
     });
     Ok(api::Context {

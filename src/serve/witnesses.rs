@@ -152,8 +152,15 @@ pub(super) async fn attend(gate: Arc<Gate>, asking: Asking) {
     futures_util::future::join_all(each).await;
 }
 
-/// The client that witnesses are asked with: certificates are checked against the system's.
+/// The client that witnesses are asked with.
 fn client() -> Result<reqwest::Client, WitnessesError> {
+    outward(|builder| builder.timeout(PATIENCE))
+}
+
+/// A client for servers that are not ours: certificates are checked against the system's.
+pub(super) fn outward(
+    patience: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, WitnessesError> {
     let failed = |error: &dyn std::fmt::Display| WitnessesError(format!("TLS cannot be set up: {error}"));
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(|e| failed(&e))?;
@@ -164,8 +171,8 @@ fn client() -> Result<reqwest::Client, WitnessesError> {
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
-    let builder = builder.redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
-    builder.build().map_err(|error| failed(&error))
+    let builder = builder.redirect(reqwest::redirect::Policy::none());
+    patience(builder).build().map_err(|error| failed(&error))
 }
 
 /// The ledger's size now.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BackendError;
 use crate::access::{Grant, GrantEnd, Node, Person, Request, RequestEnd, Session};
-use crate::ledger::entry::EndFacts;
+use crate::ledger::entry::{EndFacts, StoredFacts};
 use crate::ledger::{TileNode, TreeHash};
 use crate::model::{PersonId, SessionId, Target, TargetName, Timestamp};
 
@@ -45,6 +45,8 @@ pub(super) trait Reader: Send {
     fn grants(&self, filter: &Filter) -> Result<Vec<GrantRecord>, BackendError>;
     /// Sessions, newest first.
     fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, BackendError>;
+    /// Where a session's recording was moved to, if it was.
+    fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError>;
     /// Checks the database's own structure, which can take long.
     fn integrity(&self) -> Result<(), BackendError>;
     /// A digest of every derived table, history included, and of the layout.
@@ -95,6 +97,7 @@ pub(super) enum Row {
     Person(Box<Person>),
     Request(Box<RequestRecord>),
     Session(Box<SessionRecord>),
+    Stored(Box<StoredRecord>),
     Target(Box<Target>),
     TargetGone(TargetName),
 }
@@ -147,6 +150,15 @@ pub struct SessionEnd {
     pub at: Timestamp,
     /// The entry.
     pub seq: u64,
+}
+
+/// A recording that was moved to a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRecord {
+    /// Where it is.
+    pub facts: StoredFacts,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// Which requests, grants or sessions are wanted.

@@ -128,6 +128,16 @@ pub enum BackendError {
     /// Anything else the database says. What was being written may or may not be durable.
     #[error("the ledger's database failed: {0}")]
     Failed(String),
+    /// The tables are of an older version, and only a start may change them.
+    #[error(
+        "the ledger's database has layout {found} of an older postern, this program wants {known}: start the bastion once"
+    )]
+    Older {
+        /// Found.
+        found: i64,
+        /// Known.
+        known: i64,
+    },
     /// The tables are of a version this program does not know.
     #[error("the ledger's database has layout {found}, this program knows {known}: use a newer postern")]
     Newer {

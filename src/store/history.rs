@@ -3,12 +3,12 @@
 //! These read the database and may take milliseconds; in async code, call them through `spawn_blocking`. Read next:
 //! `store.rs`.
 
-use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry};
+use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry, StoredRecord};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
 use crate::ledger::entry::Entry;
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
-use crate::model::Timestamp;
+use crate::model::{SessionId, Timestamp};
 
 /// Most entries in one page.
 const PAGE: u64 = 1000;
@@ -118,6 +118,14 @@ impl Store {
     /// When the database fails.
     pub fn session_history(&self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
         Ok(self.reader().sessions(filter)?)
+    }
+
+    /// Where a session's recording was moved to, if it was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, StoreError> {
+        Ok(self.reader().stored(session)?)
     }
 
     fn head(&self, reader: &dyn Reader) -> Result<(String, Checkpoint), StoreError> {

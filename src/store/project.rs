@@ -3,7 +3,7 @@
 //! Pure: given the state right after an entry and the effects the entry had, the rows to write. `rebuild` goes through
 //! here too, so rebuilt tables cannot differ from written ones. Read next: `backend.rs`.
 
-use super::backend::{GrantRecord, RequestRecord, Row, SessionEnd, SessionRecord};
+use super::backend::{GrantRecord, RequestRecord, Row, SessionEnd, SessionRecord, StoredRecord};
 use crate::access::{Effect, State};
 use crate::ledger::entry::Entry;
 
@@ -27,6 +27,9 @@ fn row(state: &State, entry: &Entry, effect: &Effect) -> Option<Row> {
         }
         Effect::Node => Row::Node(Box::new(state.node().clone())),
         Effect::Person(id) => Row::Person(Box::new(state.person(id)?.clone())),
+        Effect::RecordingStored(facts) => {
+            Row::Stored(Box::new(StoredRecord { facts: (**facts).clone(), at: entry.at }))
+        }
         Effect::RequestOpen(id) => {
             Row::Request(Box::new(RequestRecord { request: state.request(id)?.clone(), over: None }))
         }

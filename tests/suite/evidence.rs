@@ -84,91 +84,66 @@ fn evidence_is_checked_without_the_bastion_and_every_command_on_its_page_works()
     assert!(message.contains(hash.split(' ').next().unwrap()), "{message}");
 }
 
+/// A copy of evidence that somebody spoils, digests and all; gives what its check says.
+fn spoiled(world: &World, place: &Path, what: &str, spoil: impl FnOnce(&Path)) -> String {
+    let copy = place.with_extension(what);
+    assert_eq!(run(Command::new("cp").arg("-a").arg(place).arg(&copy)).code, 0);
+    spoil(&copy);
+    let sums = "find . -type f ! -name SHA256SUMS -printf '%P\\n' | sort | xargs sha256sum > SHA256SUMS";
+    assert_eq!(run(Command::new("bash").arg("-c").arg(sums).current_dir(&copy)).code, 0);
+    let said = checked(world, &copy, &[]);
+    assert_ne!(said.code, 0, "{what}: {}", said.out);
+    said.out + &said.err
+}
+
+fn change(path: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{}: {text}", path.display());
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// The file of the entry with a word in it, as the index names it.
+fn entry_with(place: &Path, word: &str) -> String {
+    let entries = fs::read_dir(place.join("entries")).unwrap().map(|entry| entry.unwrap().path());
+    let found = entries.into_iter().find(|path| fs::read_to_string(path).unwrap().contains(word)).unwrap();
+    format!("entries/{}", found.file_name().unwrap().to_string_lossy())
+}
+
+fn entries_of(place: &Path) -> Vec<Value> {
+    let index: Value =
+        serde_json::from_str(&fs::read_to_string(place.join("evidence.json")).unwrap()).unwrap();
+    index["entries"].as_array().unwrap().clone()
+}
+
+fn index(place: &Path, change: impl FnOnce(&mut Vec<Value>)) {
+    let path = place.join("evidence.json");
+    let mut index: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(index["entries"].as_array_mut().unwrap());
+    fs::write(&path, index.to_string()).unwrap();
+}
+
 #[test]
 fn evidence_that_was_touched_does_not_hold_and_says_where() {
     let world = World::shared();
     let (_, place) = evidence(world, &[]);
-    let with = |what: &str, spoil: &dyn Fn(&Path)| {
-        let copy = place.with_extension(what);
-        assert_eq!(run(Command::new("cp").arg("-a").arg(&place).arg(&copy)).code, 0);
-        spoil(&copy);
-        // Whoever changes a file changes its digest too.
-        let sums = "find . -type f ! -name SHA256SUMS -printf '%P\\n' | sort | xargs sha256sum > SHA256SUMS";
-        assert_eq!(run(Command::new("bash").arg("-c").arg(sums).current_dir(&copy)).code, 0);
-        let said = checked(world, &copy, &[]);
-        assert_ne!(said.code, 0, "{what}: {}", said.out);
-        said.out + &said.err
-    };
-    let change = |path: PathBuf, from: &str, to: &str| {
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{}: {text}", path.display());
-        fs::write(&path, text.replace(from, to)).unwrap();
-    };
-    let entry_with = |place: &Path, word: &str| {
-        let entries = fs::read_dir(place.join("entries")).unwrap().map(|entry| entry.unwrap().path());
-        entries.into_iter().find(|path| fs::read_to_string(path).unwrap().contains(word)).unwrap()
-    };
-    let said =
-        with("entry", &|copy| change(entry_with(copy, "session_ended"), "client_left", "grant_revoked"));
+    let said = spoiled(world, &place, "entry", |copy| {
+        change(&copy.join(entry_with(copy, "session_ended")), "client_left", "grant_revoked");
+    });
     assert!(said.contains("is not in the ledger"), "{said}");
-    let said = with("head", &|copy| change(copy.join("checkpoint"), "postern\n", "postern\n1"));
+    let said =
+        spoiled(world, &place, "head", |copy| change(&copy.join("checkpoint"), "postern\n", "postern\n1"));
     assert!(said.contains("FAIL  ledger"), "{said}");
-    let said = with("recording", &|copy| {
+    let said = spoiled(world, &place, "recording", |copy| {
         let mut bytes = fs::read(copy.join("recording.pstn")).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(copy.join("recording.pstn"), bytes).unwrap();
     });
     assert!(said.contains("FAIL  recording"), "{said}");
-    // What is left out, put elsewhere or added is missed as well.
-    let index = |copy: &Path, change: &dyn Fn(&mut Vec<Value>)| {
-        let mut index: Value =
-            serde_json::from_str(&fs::read_to_string(copy.join("evidence.json")).unwrap()).unwrap();
-        change(index["entries"].as_array_mut().unwrap());
-        fs::write(copy.join("evidence.json"), index.to_string()).unwrap();
-    };
-    let said = with("endless", &|copy| {
-        let end =
-            format!("entries/{}", entry_with(copy, "session_ended").file_name().unwrap().to_string_lossy());
-        index(copy, &|entries| entries.retain(|entry| entry["file"] != end.as_str()));
-        let bytes = fs::read(copy.join("recording.pstn")).unwrap();
-        fs::write(copy.join("recording.pstn"), &bytes[..bytes.len() - 109]).unwrap();
+    let said = spoiled(world, &place, "page", |copy| {
+        change(&copy.join("HOW-TO-CHECK.md"), "Evidence of", "Proof of");
     });
-    assert!(said.contains("lack the session's start or its end"), "{said}");
-    let said = with("turned", &|copy| index(copy, &|entries| entries.reverse()));
-    assert!(said.contains("out of its order"), "{said}");
-    let said = with("elsewhere", &|copy| index(copy, &|entries| entries[0]["file"] = "/dev/zero".into()));
-    assert!(said.contains("is no file of this directory"), "{said}");
-    let said = with("page", &|copy| change(copy.join("HOW-TO-CHECK.md"), "Evidence of", "Proof of"));
     assert!(said.contains("HOW-TO-CHECK.md does not say what the entries say"), "{said}");
-    let (_, other) = evidence(world, &[]);
-    let said = with("grant", &|copy| {
-        // Everything about another grant, which is real, and in the same ledger.
-        let grant = |place: &Path| entry_with(place, "\"type\":\"grant_issued\"");
-        let [ours, theirs] = [grant(copy), grant(&other)];
-        let name = |path: &Path| format!("entries/{}", path.file_name().unwrap().to_string_lossy());
-        fs::copy(&theirs, copy.join(name(&theirs))).unwrap();
-        let from: Value =
-            serde_json::from_str(&fs::read_to_string(other.join("evidence.json")).unwrap()).unwrap();
-        let proof = from["entries"].as_array().unwrap().iter().find(|e| e["file"] == name(&theirs).as_str());
-        let proof = proof.unwrap().clone();
-        index(copy, &|entries| {
-            entries.retain(|entry| entry["file"] != name(&ours).as_str());
-            entries.push(proof.clone());
-            entries.sort_by_key(|entry| entry["seq"].as_u64());
-        });
-        // The other's proofs lead to the other's head, which is newer.
-        for file in ["checkpoint", "checkpoint.text", "checkpoint.sig"] {
-            fs::copy(other.join(file), copy.join(file)).unwrap();
-        }
-    });
-    assert!(said.contains("its grant is missing") || said.contains("is not in the ledger"), "{said}");
-    let said = with("approval", &|copy| {
-        let approved = entry_with(copy, "request_approved");
-        let name = format!("entries/{}", approved.file_name().unwrap().to_string_lossy());
-        index(copy, &|entries| entries.retain(|entry| entry["file"] != name.as_str()));
-    });
-    assert!(said.contains("0 people approved, and 1 had to"), "{said}");
 
     fs::write(place.join("note.txt"), "added").unwrap();
     assert!(checked(world, &place, &[]).out.contains("note.txt does not belong here"));
@@ -177,4 +152,48 @@ fn evidence_that_was_touched_does_not_hold_and_says_where() {
     assert!(said.code == 2 && said.err.contains("--key"), "{said:?}");
     let said = stranger(world).refused(&["verify", &shown, "--key", &"ab".repeat(32)]);
     assert!(said.contains("none of the keys given"), "{said}");
+}
+
+/// Every entry shown is real; what is missing, in another place, or another session's is noticed all the same.
+#[test]
+fn evidence_that_leaves_out_or_mixes_up_does_not_hold() {
+    let world = World::shared();
+    let (_, place) = evidence(world, &[]);
+    let without = |word: &'static str| {
+        move |copy: &Path| {
+            let name = entry_with(copy, word);
+            index(copy, |entries| entries.retain(|entry| entry["file"] != name.as_str()));
+        }
+    };
+    let said = spoiled(world, &place, "endless", |copy| {
+        without("session_ended")(copy);
+        let bytes = fs::read(copy.join("recording.pstn")).unwrap();
+        fs::write(copy.join("recording.pstn"), &bytes[..bytes.len() - 109]).unwrap();
+    });
+    assert!(said.contains("lack the session's start or its end"), "{said}");
+    let said = spoiled(world, &place, "approval", without("request_approved"));
+    assert!(said.contains("0 people approved, and 1 had to"), "{said}");
+    let said = spoiled(world, &place, "turned", |copy| index(copy, |entries| entries.reverse()));
+    assert!(said.contains("out of its order"), "{said}");
+    let said = spoiled(world, &place, "elsewhere", |copy| {
+        index(copy, |entries| entries[0]["file"] = "/dev/zero".into())
+    });
+    assert!(said.contains("is no file of this directory"), "{said}");
+
+    let (_, other) = evidence(world, &[]);
+    let grant = "\"type\":\"grant_issued\"";
+    let said = spoiled(world, &other, "grant", |copy| {
+        // The other session's grant in the place of this one's; its proof leads to an older head.
+        let (ours, theirs) = (entry_with(copy, grant), entry_with(&place, grant));
+        fs::copy(place.join(&theirs), copy.join(&theirs)).unwrap();
+        let proof = entries_of(&place).into_iter().find(|entry| entry["file"] == theirs.as_str()).unwrap();
+        index(copy, |entries| {
+            entries.retain(|entry| entry["file"] != ours.as_str());
+            entries.push(proof);
+            entries.sort_by_key(|entry| entry["seq"].as_u64());
+        });
+    });
+    assert!(said.contains("FAIL  entries") || said.contains("its grant is missing"), "{said}");
+    let said = spoiled(world, &other, "grantless", without(grant));
+    assert!(said.contains("its grant is missing"), "{said}");
 }

@@ -40,6 +40,8 @@ mod image;
 #[cfg(test)]
 mod keeper;
 #[cfg(test)]
+mod keeping;
+#[cfg(test)]
 mod killing;
 #[cfg(test)]
 mod lifecycle;
@@ -79,6 +81,8 @@ mod service;
 mod ssh;
 #[cfg(test)]
 mod sshd;
+#[cfg(test)]
+mod store;
 #[cfg(test)]
 mod terminal;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Whatever a command says, its actor must be somebody who may act; everything else is the noun's own file. Never here: a
 //! rule about one noun.
 
-use super::{people, requests, rights, sessions, targets, text};
+use super::{people, recordings, requests, rights, sessions, targets, text};
 use crate::access::command::{Command, Fresh};
 use crate::access::denied::Denied;
 use crate::access::state::State;
@@ -56,6 +56,7 @@ pub fn decide(
         Command::SetReviewers { recipients } => targets::set_reviewers(state, recipients),
         Command::SignIn { client } => sessions::sign_in(by, client),
         Command::StartSession(facts) => sessions::start(state, by, *facts, now),
+        Command::StoreRecording(facts) => recordings::store(state, by, *facts),
         Command::TerminateSession { session, reason } => sessions::terminate(state, session, reason),
         Command::TestTarget { target, login } => targets::test(state, target, login),
         Command::Tick => Ok(rights::tick(state, now)),

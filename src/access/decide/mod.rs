@@ -5,6 +5,7 @@
 
 mod dispatch;
 mod people;
+mod recordings;
 mod requests;
 mod rights;
 mod sessions;

@@ -4,7 +4,7 @@
 
 use super::super::{Conflict, GrantEnd, RequestEnd};
 use super::*;
-use crate::ledger::entry::Scope;
+use crate::ledger::entry::{Scope, StoredFacts};
 use WindowClock::{Approval as FromApproval, FirstUse};
 
 fn reason() -> String {
@@ -435,4 +435,30 @@ fn noting_what_is_already_so_appends_nothing() {
         assert_eq!(world.by(&Actor::Node, command.clone()).unwrap(), [Effect::Node]);
         assert_eq!(world.by(&Actor::Node, command).unwrap(), []);
     }
+}
+
+#[test]
+fn only_the_bastion_says_where_an_ended_sessions_recording_is() {
+    let mut world = World::new();
+    let grant = world.grant(FromApproval);
+    let session = world.start(ERIN, &grant, 0).unwrap();
+    let location = "s3://recordings/x.pstn".to_owned();
+    let facts = StoredFacts { session: session.clone(), location, bytes: 1, sha256: "55".to_owned() };
+    let store = |facts: &StoredFacts| Command::StoreRecording(Box::new(facts.clone()));
+    assert_eq!(world.by(&Actor::Node, store(&facts)), Err(Denied::SessionLive));
+    let over = end(&session, EndReason::ClientLeft, &[]);
+    world.by(&Actor::Node, Command::EndSession(Box::new(over))).unwrap();
+    for by in [Actor::Operator, actor(ERIN)] {
+        assert_eq!(world.by(&by, store(&facts)), Err(Denied::ActorNotNode));
+    }
+    assert_eq!(
+        world
+            .by(&Actor::Node, store(&StoredFacts { location: "x\ny".to_owned(), ..facts.clone() }))
+            .unwrap_err()
+            .code(),
+        "unprintable"
+    );
+    let before = world.state.clone();
+    assert_eq!(world.by(&Actor::Node, store(&facts)).unwrap(), [Effect::RecordingStored(Box::new(facts))]);
+    assert_eq!(world.state, before, "the state remembers no past sessions");
 }

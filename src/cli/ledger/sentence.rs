@@ -46,6 +46,14 @@ pub(crate) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         | Fact::SessionEnded(_)
         | Fact::CleanupDone { .. }
         | Fact::RecordingViewed { .. } => session(fact, name),
+        Fact::RecordingStored(facts) => {
+            format!(
+                "recording of {} moved to {} ({})",
+                facts.session,
+                facts.location,
+                words::bytes(facts.bytes)
+            )
+        }
         Fact::ReviewersChanged { recipients } => {
             format!("recordings are now encrypted to {} reviewers: {}", recipients.len(), list(recipients))
         }

@@ -139,6 +139,7 @@ async fn one(
             let keys = if keys.is_empty() { vec![key] } else { keys };
             match fetch(&client, session, "verify").await {
                 Ok(held) => judge(&held, &Trust { keys: &keys, identity }, Some(&pins)),
+                Err(error) if error.has_code("recording_missing") => Ok(Item::missing(session)),
                 Err(error) => {
                     let listed = recordings::all(&client).await?;
                     let is_missing = listed

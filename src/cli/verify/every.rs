@@ -53,7 +53,10 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
         Some(_) => BTreeMap::new(),
         None => recordings::all(&client).await?.into_iter().map(|one| (one.session, one.state)).collect(),
     };
-    let place = args.recordings.as_deref().map_or(Place::Bastion(&client, &listed), Place::Directory);
+    let place = match &args.recordings {
+        Some(directory) => Place::Directory(directory, client.is_served().then_some(&client)),
+        None => Place::Bastion(&client, &listed),
+    };
     let (mut items, mut unchecked) = (Vec::new(), Vec::new());
     let bar = progress::things("verifying", Some(book.all().len() as u64));
     for pins in book.all() {
@@ -101,24 +104,41 @@ fn conclude(items: &[Item], entries: u64) {
 /// Where recordings are taken from.
 enum Place<'a> {
     Bastion(&'a Client, &'a BTreeMap<SessionId, ListedState>),
-    Directory(&'a Path),
+    /// What is not there and was moved to a store comes from the bastion, when it is served: fetching leaves an entry.
+    Directory(&'a Path, Option<&'a Client>),
 }
 
 impl Place<'_> {
     /// A session's recording; none when it is missing.
     async fn take(&self, pins: &Pins) -> Result<Option<Held>, CliError> {
         match self {
-            Self::Directory(directory) => {
-                locate(directory, &pins.session).map(|path| Held::open(&path)).transpose()
-            }
+            Self::Directory(directory, client) => match (locate(directory, &pins.session), &pins.stored) {
+                (Some(path), _) => Held::open(&path).map(Some),
+                (None, None) => Ok(None),
+                (None, Some(location)) => match client {
+                    Some(client) => fetched(client, pins).await,
+                    None => Err(CliError::failed(format!(
+                        "it was moved to {location}, and nobody serves the bastion, which would fetch it"
+                    ))),
+                },
+            },
             Self::Bastion(client, listed) => match listed.get(&pins.session) {
                 Some(ListedState::Missing) => Ok(None),
                 Some(
                     ListedState::Cut | ListedState::Finished | ListedState::Live | ListedState::Unreadable,
-                ) => fetch(client, pins.session.as_str(), "verify").await.map(Some),
+                ) => fetched(client, pins).await,
                 None => Err(CliError::failed("its recording is not yours to read")),
             },
         }
+    }
+}
+
+/// A recording from the bastion; none when it is not where the ledger says either.
+async fn fetched(client: &Client, pins: &Pins) -> Result<Option<Held>, CliError> {
+    match fetch(client, pins.session.as_str(), "verify").await {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.has_code("recording_missing") => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -195,7 +215,7 @@ mod tests {
         let sample = Sample::record().await;
         let (book, trust) = (book(&sample), Trust { keys: &[sample.key], identity: None });
         let directory = sample.recordings();
-        let place = Place::Directory(directory);
+        let place = Place::Directory(directory, None);
         let pins = book.get(&sample.session).unwrap();
         let held = place.take(pins).await.unwrap().unwrap();
         assert_eq!(judge(&held, &trust, Some(pins)).unwrap().state, State::Verified);

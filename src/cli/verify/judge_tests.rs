@@ -18,6 +18,7 @@ fn pins(sample: &Sample) -> Pins {
         header: sample.header.clone(),
         checkpoints: [(sample.pin.frame, sample.pin.digest.to_string())].into(),
         end,
+        stored: None,
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Pins {
     pub(crate) checkpoints: BTreeMap<u64, String>,
     /// The end, once the session is over.
     pub(crate) end: Option<End>,
+    /// Where the recording was moved to, once it was.
+    pub(crate) stored: Option<String>,
 }
 
 /// The end of a recording, as the ledger has it.
@@ -49,13 +51,14 @@ pub(crate) struct Book {
 impl Book {
     /// Takes the next entry of the ledger.
     pub(crate) fn observe(&mut self, entry: &Entry) {
-        // Only these three kinds speak of recordings.
+        // Only these four kinds speak of what a recording must be.
         if let Fact::SessionStarted(facts) = &entry.fact {
             let pins = Pins {
                 session: facts.session.clone(),
                 header: facts.recording.clone(),
                 checkpoints: BTreeMap::new(),
                 end: None,
+                stored: None,
             };
             self.sessions.insert(facts.session.clone(), pins);
         } else if let Fact::RecordingCheckpoint { session, frame, digest } = &entry.fact {
@@ -67,6 +70,10 @@ impl Book {
         {
             let (frame, digest, reason) = (facts.frames, facts.digest.clone(), facts.reason);
             pins.end = Some(End { frame, digest, reason });
+        } else if let Fact::RecordingStored(facts) = &entry.fact
+            && let Some(pins) = self.sessions.get_mut(&facts.session)
+        {
+            pins.stored = Some(facts.location.clone());
         }
     }
 

@@ -15,7 +15,7 @@ use crate::store::backend::{Row, Scratch, TableDigest};
 use crate::store::error::BackendError;
 
 /// Each derived table with a statement that gives all of it in one order, and the layout itself.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     (
         "layout",
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -33,6 +33,7 @@ const TABLES: [(&str, &str); 10] = [
     ("grants", "SELECT id, person, target, at, live, body FROM grants ORDER BY id"),
     ("sessions", "SELECT id, person, target, at, live, body FROM sessions ORDER BY id"),
     ("left_over", "SELECT session, body FROM left_over ORDER BY session"),
+    ("stored", "SELECT session, body FROM stored ORDER BY session"),
 ];
 
 /// The derived tables in memory.
@@ -45,6 +46,7 @@ impl InMemory {
         let make = || -> rusqlite::Result<Connection> {
             let connection = Connection::open_in_memory()?;
             connection.execute_batch(include_str!("schema.sql"))?;
+            connection.execute_batch(include_str!("schema_2.sql"))?;
             Ok(connection)
         };
         Ok(Self { connection: make().map_err(|e| failure(&e))? })

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::OpenFlags;
 
-use super::failure;
 use super::read::SqliteReader;
 use super::write::{connect, tables_of};
+use super::{LAYOUT, failure};
 use crate::store::backend::Reader;
 use crate::store::error::BackendError;
 
@@ -50,7 +50,8 @@ fn immutable(path: &Path) -> Result<Box<dyn Reader>, BackendError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = connect(&uri(path), flags)?;
     match tables_of(&connection).map_err(|e| failure(&e))?? {
-        0 => Err(BackendError::Damaged("there is nothing in it".to_owned())),
+        (0, _) => Err(BackendError::Damaged("there is nothing in it".to_owned())),
+        (_, found) if found < LAYOUT => Err(BackendError::Older { found, known: LAYOUT }),
         _ => Ok(Box::new(SqliteReader::new(connection))),
     }
 }

@@ -15,7 +15,7 @@ pub(super) use write::Sqlite;
 
 use failure::failure;
 
-/// The layout of `schema.sql`, kept in the database's `user_version`.
-const LAYOUT: i64 = 1;
+/// The layout of `schema.sql` with all its successors, kept in the database's `user_version`.
+const LAYOUT: i64 = 2;
 /// Marks the file as ours, in the database's `application_id`: "Pstn".
 const APPLICATION: i64 = 0x5073_746e;

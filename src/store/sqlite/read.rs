@@ -12,7 +12,8 @@ use super::{derived, failure};
 use crate::ledger::TreeHash;
 use crate::model::{SessionId, Timestamp};
 use crate::store::backend::{
-    Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, TableDigest,
+    Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, StoredRecord,
+    TableDigest,
 };
 use crate::store::error::BackendError;
 
@@ -133,6 +134,11 @@ impl Reader for SqliteReader {
 
     fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, BackendError> {
         self.dated("sessions", filter)
+    }
+
+    fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError> {
+        let sql = "SELECT body FROM stored WHERE session = ?";
+        Ok(self.bodies("stored", sql, vec![Value::Text(session.to_string())])?.pop())
     }
 
     fn integrity(&self) -> Result<(), BackendError> {

@@ -27,7 +27,8 @@ const LONGEST_LOG: u32 = 8192;
 
 /// Tables that are made from the entries.
 const EMPTY_DERIVED: &str = "DELETE FROM nodes; DELETE FROM node; DELETE FROM people; DELETE FROM identities; \
-     DELETE FROM targets; DELETE FROM requests; DELETE FROM grants; DELETE FROM sessions; DELETE FROM left_over;";
+     DELETE FROM targets; DELETE FROM requests; DELETE FROM grants; DELETE FROM sessions; DELETE FROM left_over; \
+     DELETE FROM stored;";
 
 /// A ledger in one SQLite file.
 pub(in crate::store) struct Sqlite {
@@ -49,17 +50,21 @@ impl Sqlite {
 
     fn prepare(&mut self) -> rusqlite::Result<Result<(), BackendError>> {
         let connection = &mut self.connection;
-        let tables = match tables_of(connection)? {
-            Ok(tables) => tables,
+        let (tables, layout) = match tables_of(connection)? {
+            Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         // Only if upkeep cannot keep up.
         connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG)?;
-        if tables == 0 {
+        if tables == 0 || layout < LAYOUT {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(include_str!("schema.sql"))?;
+            if tables == 0 {
+                transaction.execute_batch(include_str!("schema.sql"))?;
+            }
+            // Empty in an older ledger, which has no entry of what it holds.
+            transaction.execute_batch(include_str!("schema_2.sql"))?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", LAYOUT)?;
             transaction.commit()?;
@@ -116,8 +121,8 @@ impl Drop for Sqlite {
     }
 }
 
-/// How many tables and indexes a database has, if it is ours and not from a newer program.
-pub(super) fn tables_of(connection: &Connection) -> rusqlite::Result<Result<i64, BackendError>> {
+/// How many tables and indexes a database has, and its layout, if it is ours and not from a newer program.
+pub(super) fn tables_of(connection: &Connection) -> rusqlite::Result<Result<(i64, i64), BackendError>> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (application, found) = (number("application_id")?, number("user_version")?);
     if found > LAYOUT {
@@ -127,7 +132,7 @@ pub(super) fn tables_of(connection: &Connection) -> rusqlite::Result<Result<i64,
     if tables > 0 && application != APPLICATION {
         return Ok(Err(BackendError::Damaged("the file is another program's database".to_owned())));
     }
-    Ok(Ok(tables))
+    Ok(Ok((tables, found)))
 }
 
 pub(super) fn connect(path: &Path, access: OpenFlags) -> Result<Connection, BackendError> {
@@ -187,6 +192,10 @@ enum Written<'a> {
     Node {
         body: String,
     },
+    Stored {
+        session: &'a str,
+        body: String,
+    },
     Person {
         person: &'a Person,
         body: String,
@@ -231,6 +240,9 @@ impl<'a> Written<'a> {
                 let body = (!what.is_empty()).then(|| json("left_over", what)).transpose()?;
                 Self::LeftOver { session: session.as_str(), body }
             }
+            Row::Stored(record) => {
+                Self::Stored { session: record.facts.session.as_str(), body: json("stored", record)? }
+            }
             Row::Node(node) => Self::Node { body: json("node", node)? },
             Row::Person(person) => Self::Person { body: json("people", person)?, person },
             Row::Target(target) => {
@@ -253,6 +265,9 @@ impl<'a> Written<'a> {
             }
             Self::LeftOver { session, body: None } => {
                 run("DELETE FROM left_over WHERE session = ?1", &[session])
+            }
+            Self::Stored { session, body } => {
+                run("INSERT OR REPLACE INTO stored (session, body) VALUES (?1, ?2)", &[session, body])
             }
             Self::Node { body } => run("INSERT OR REPLACE INTO node (id, body) VALUES (1, ?1)", &[body]),
             Self::Person { person, body } => {

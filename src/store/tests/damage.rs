@@ -113,7 +113,7 @@ fn a_damaged_file_a_foreign_file_and_a_foreign_key_are_told_apart() {
     drop(newer);
     assert!(matches!(
         open(directory.path()),
-        Err(StoreError::Backend(BackendError::Newer { found: 99, known: 1 }))
+        Err(StoreError::Backend(BackendError::Newer { found: 99, known: 2 }))
     ));
 }
 

@@ -17,7 +17,7 @@ use super::sqlite::Sqlite;
 use super::*;
 use crate::access::{Command, Denied, NewIdentity, Person, RequestRule, Session};
 use crate::ledger::entry::{
-    Actor, Approval, EndFacts, Entry, Fact, PersonFacts, Receipt, Scope, SessionFacts,
+    Actor, Approval, EndFacts, Entry, Fact, PersonFacts, Receipt, Scope, SessionFacts, StoredFacts,
 };
 use crate::ledger::{Checkpoint, TreeHash, verify_consistency, verify_inclusion};
 use crate::model::{
@@ -216,6 +216,31 @@ fn what_was_submitted_is_there_after_reopening() {
     assert_eq!(store.read(Clone::clone), before);
     assert_eq!(store.verify().unwrap().size, size);
     assert!(matches!(store.entries(0, 1).unwrap()[0].fact, Fact::NodeInitialised { .. }));
+}
+
+#[test]
+fn where_a_recording_was_moved_to_is_kept_and_a_ledger_of_the_first_layout_learns_to_keep_it() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    story(&store);
+    drop(store);
+    let first = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    first.execute_batch("DROP TABLE stored; PRAGMA user_version = 1").unwrap();
+    drop(first);
+    let looked = Store::look(directory.path(), signer().public_key(), ORIGIN, Clock::system());
+    assert!(matches!(looked, Err(StoreError::Backend(BackendError::Older { found: 1, .. }))));
+    let store = open(directory.path()).unwrap();
+    let (session, location) = (id::<SessionId>("ses_", 7), "s3://recordings/x.pstn".to_owned());
+    assert_eq!(store.stored(&session).unwrap(), None);
+    let facts = StoredFacts { session: session.clone(), location, bytes: 1, sha256: "55".to_owned() };
+    store.submit_blocking(Actor::Node, Command::StoreRecording(Box::new(facts.clone()))).unwrap();
+    drop(store);
+    let store = open(directory.path()).unwrap();
+    assert_eq!(store.stored(&session).unwrap().unwrap().facts, facts);
+    store.verify().unwrap();
+    drop(store);
+    Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
+    assert_eq!(open(directory.path()).unwrap().stored(&session).unwrap().unwrap().facts, facts);
 }
 
 #[test]

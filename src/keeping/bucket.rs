@@ -1,0 +1,286 @@
+//! A bucket in a store that speaks S3.
+//!
+//! Every write is conditional (`If-None-Match: *`), so no object is ever replaced. Headers for a whole kind of request
+//! are given to a client of its own, since only so does the signature cover them: what makes an object carries its lock,
+//! what completes an upload its condition. Read next: `place.rs`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, ClientOptions, Error, HeaderMap, HeaderValue, ObjectStore as _, ObjectStoreExt as _,
+    PutMode, PutOptions, PutPayload, RetryConfig,
+};
+
+use super::fault::Fault;
+use super::place::Stream;
+use crate::config::{Lock, RecordingStore};
+use crate::model::{Clock, Timestamp};
+
+/// Tries of one request within a few seconds; later ones are the caller's affair.
+const TRIES: usize = 2;
+const TRYING: Duration = Duration::from_secs(10);
+/// The longest text of a store's answer that is kept.
+const LONGEST: usize = 300;
+const DAY: i64 = 24 * 3600;
+
+/// The bucket.
+pub(super) struct Bucket {
+    /// For everything but making an object and completing an upload.
+    plain: AmazonS3,
+    completing: AmazonS3,
+    builder: AmazonS3Builder,
+    prefix: String,
+    lock: Option<(Lock, i64)>,
+    clock: Clock,
+}
+
+/// Gives every client the one connection pool, with our TLS.
+#[derive(Debug)]
+struct Connector(reqwest::Client);
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}
+
+impl Bucket {
+    /// A bucket as it is configured; `credentials` are `NAME=VALUE` lines, and the environment's where there are none.
+    pub(super) fn open(
+        bucket: &str,
+        prefix: &str,
+        config: &RecordingStore,
+        credentials: &[(String, String)],
+        client: reqwest::Client,
+        clock: Clock,
+    ) -> Result<Self, Fault> {
+        let unusable = |error: Error| Fault::Barred(short(&error));
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_region(&config.region)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_retry(RetryConfig {
+                max_retries: TRIES,
+                retry_timeout: TRYING,
+                backoff: BackoffConfig {
+                    init_backoff: Duration::from_millis(100),
+                    max_backoff: Duration::from_secs(2),
+                    base: 2.0,
+                },
+            })
+            .with_http_connector(Connector(client));
+        if let Some(endpoint) = &config.endpoint {
+            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+        }
+        for (name, value) in credentials {
+            builder = match name.as_str() {
+                "AWS_ACCESS_KEY_ID" => builder.with_access_key_id(value),
+                "AWS_SECRET_ACCESS_KEY" => builder.with_secret_access_key(value),
+                "AWS_SESSION_TOKEN" => builder.with_token(value),
+                _ => builder,
+            };
+        }
+        let mut condition = HeaderMap::new();
+        condition.insert("if-none-match", HeaderValue::from_static("*"));
+        Ok(Self {
+            plain: builder.clone().build().map_err(unusable)?,
+            completing: with_headers(&builder, condition).map_err(unusable)?,
+            builder,
+            prefix: prefix.to_owned(),
+            lock: config.lock.map(|lock| (lock, i64::from(config.lock_days).saturating_mul(DAY))),
+            clock,
+        })
+    }
+
+    pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<(), Fault> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let put = self.making()?.put_opts(&self.key(name), PutPayload::from(bytes), options).await;
+        put.map(drop).map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn begin(&self, name: &str) -> Result<String, Fault> {
+        self.making()?.create_multipart(&self.key(name)).await.map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn part(
+        &self,
+        name: &str,
+        upload: &str,
+        index: usize,
+        bytes: Bytes,
+    ) -> Result<String, Fault> {
+        let (key, upload) = (self.key(name), upload.to_owned());
+        let part = self.plain.put_part(&key, &upload, index, PutPayload::from(bytes)).await;
+        part.map(|part| part.content_id).map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn complete(&self, name: &str, upload: &str, parts: Vec<String>) -> Result<(), Fault> {
+        let (key, upload) = (self.key(name), upload.to_owned());
+        let parts = parts.into_iter().map(|content_id| PartId { content_id }).collect();
+        let completed = self.completing.complete_multipart(&key, &upload, parts).await;
+        completed.map(drop).map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn abort(&self, name: &str, upload: &str) -> Result<(), Fault> {
+        let (key, upload) = (self.key(name), upload.to_owned());
+        self.plain.abort_multipart(&key, &upload).await.map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn size(&self, name: &str) -> Result<u64, Fault> {
+        self.plain.head(&self.key(name)).await.map(|meta| meta.size).map_err(|error| fault(&error))
+    }
+
+    pub(super) async fn read(&self, name: &str) -> Result<(u64, Stream), Fault> {
+        let found = self.plain.get(&self.key(name)).await.map_err(|error| fault(&error))?;
+        let size = found.meta.size;
+        Ok((size, found.into_stream().map_err(std::io::Error::other).boxed()))
+    }
+
+    fn key(&self, name: &str) -> Path {
+        if self.prefix.is_empty() { Path::from(name) } else { Path::from(format!("{}/{name}", self.prefix)) }
+    }
+
+    /// The client that makes objects, with a lock that begins now.
+    fn making(&self) -> Result<Arc<AmazonS3>, Fault> {
+        let Some((lock, length_s)) = &self.lock else { return Ok(Arc::new(self.plain.clone())) };
+        let until = self.clock.now().as_second().saturating_add(*length_s);
+        let until = Timestamp::from_second(until).unwrap_or(Timestamp::MAX);
+        let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut headers = HeaderMap::new();
+        let mode = match lock {
+            Lock::Compliance => "COMPLIANCE",
+            Lock::Governance => "GOVERNANCE",
+        };
+        headers.insert("x-amz-object-lock-mode", HeaderValue::from_static(mode));
+        if let Ok(until) = HeaderValue::from_str(&until) {
+            headers.insert("x-amz-object-lock-retain-until-date", until);
+        }
+        with_headers(&self.builder, headers).map(Arc::new).map_err(|error| Fault::Barred(short(&error)))
+    }
+}
+
+fn with_headers(builder: &AmazonS3Builder, headers: HeaderMap) -> Result<AmazonS3, Error> {
+    let options = ClientOptions::new().with_default_headers(headers).with_allow_http(true);
+    builder.clone().with_client_options(options).build()
+}
+
+fn fault(error: &Error) -> Fault {
+    let words = short(error);
+    if matches!(error, Error::AlreadyExists { .. } | Error::Precondition { .. }) {
+        return Fault::Exists;
+    }
+    match status(&whole(error)) {
+        Some(status) => Fault::answered(status, &words),
+        None => Fault::Transient(words),
+    }
+}
+
+/// The HTTP status an error speaks of; the library keeps it in its text alone.
+fn status(words: &str) -> Option<u16> {
+    let (_, rest) = words.split_once("status code: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+/// The innermost words, without line ends and not too long: they end in the log and on a terminal.
+fn short(error: &Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let code = |text: &str, tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        rest.split_once(&format!("</{tag}>")).map(|(inside, _)| inside.to_owned())
+    };
+    let text = cause.to_string();
+    let text = match (code(&text, "Code"), code(&text, "Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => text,
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+}
+
+fn whole(error: &Error) -> String {
+    let mut words = error.to_string();
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        words.push_str(": ");
+        words.push_str(&deeper.to_string());
+        cause = deeper;
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(words: &str) -> Error {
+        Error::Generic { store: "S3", source: words.to_owned().into() }
+    }
+
+    #[test]
+    fn the_stores_code_and_message_are_kept_and_nothing_else() {
+        let answer = "Server returned non-2xx status code: 403 Forbidden: <Error><Code>AccessDenied</Code>\
+                      <Message>no\nway</Message><HostId>x</HostId></Error>";
+        assert_eq!(short(&generic(answer)), "AccessDenied: no way");
+        assert!(matches!(fault(&generic(answer)), Fault::Barred(_)));
+        assert!(matches!(fault(&generic("connection refused")), Fault::Transient(_)));
+        assert_eq!(short(&generic(&"x".repeat(999))).len(), LONGEST);
+    }
+
+    /// What one request looked like, to a server that says yes.
+    async fn sent(config: &RecordingStore) -> String {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                head.extend(byte);
+            }
+            let answer = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        let config = RecordingStore { endpoint: Some(endpoint), ..config.clone() };
+        let credentials = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+        let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
+        let client = super::super::upload::test_client();
+        let bucket = Bucket::open("recordings", "a", &config, &credentials, client, clock).unwrap();
+        bucket.put("ses.pstn", Bytes::new()).await.unwrap();
+        server.join().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_is_conditional_and_a_lock_is_part_of_what_is_signed() {
+        let head = sent(&RecordingStore::default()).await;
+        assert!(
+            head.starts_with("PUT /recordings/a/ses.pstn ") && head.contains("if-none-match: *"),
+            "{head}"
+        );
+        assert!(
+            !head.contains("object-lock") && head.contains("AWS4-HMAC-SHA256") && !head.contains("secret"),
+            "{head}"
+        );
+        let locked =
+            RecordingStore { lock: Some(Lock::Compliance), lock_days: 2, ..RecordingStore::default() };
+        let head = sent(&locked).await;
+        assert!(head.contains("x-amz-object-lock-mode: COMPLIANCE"), "{head}");
+        assert!(head.contains("x-amz-object-lock-retain-until-date: 2027-01-17T08:00:00Z"), "{head}");
+        let (_, signed) = head.split_once("SignedHeaders=").unwrap();
+        let (signed, _) = signed.split_once(',').unwrap();
+        for name in ["x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date"] {
+            assert!(signed.split(';').any(|header| header == name), "{head}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How it stands with a place: whether to try now, what waits, what will not be tried again and why.
+//!
+//! Pure: time comes in. What may be better later is tried again for ever, ever more rarely; what a person has to see to
+//! is tried again when somebody says so. Read next: `fault.rs`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::fault::Fault;
+use crate::model::SessionId;
+
+/// The first pause after something that may be better later…
+const SHORTEST: Duration = Duration::from_secs(1);
+/// …and the longest.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The most refusals that are named.
+const MOST_NAMED: usize = 20;
+
+/// How it stands.
+#[derive(Debug, Default)]
+pub struct Standing {
+    barred: Option<String>,
+    trouble: Option<String>,
+    pause: Duration,
+    rests: Duration,
+    refused: BTreeMap<SessionId, String>,
+    waiting: u64,
+    waiting_bytes: u64,
+}
+
+/// A recording that the place does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose recording.
+    pub session: SessionId,
+    /// Why.
+    pub why: String,
+}
+
+/// How it stands, for whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Status {
+    /// Finished recordings that are only here, those refused among them.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// What keeps recordings from being moved, if something does.
+    pub trouble: Option<String>,
+    /// Whether somebody has to see to it: it is not tried again by itself.
+    pub needs_somebody: bool,
+    /// Recordings that are not taken, the first few.
+    pub refused: Vec<Refusal>,
+}
+
+impl Standing {
+    /// Whether anything is to be tried now.
+    #[must_use]
+    pub fn may_try(&self, now: Duration) -> bool {
+        self.barred.is_none() && now >= self.rests
+    }
+
+    /// Whether this recording is to be tried.
+    #[must_use]
+    pub fn may_send(&self, session: &SessionId) -> bool {
+        !self.refused.contains_key(session)
+    }
+
+    /// What is to be moved, as just counted.
+    pub fn counted(&mut self, waiting: u64, bytes: u64) {
+        (self.waiting, self.waiting_bytes) = (waiting, bytes);
+    }
+
+    /// Something was done: the place is well.
+    pub fn went_well(&mut self) {
+        (self.trouble, self.pause, self.rests) = (None, Duration::ZERO, Duration::ZERO);
+    }
+
+    /// Something was not done; whether that is news.
+    pub fn failed(&mut self, session: &SessionId, fault: &Fault, now: Duration) -> bool {
+        match fault {
+            Fault::Barred(why) => self.barred.replace(why.clone()).is_none(),
+            Fault::Refused(why) => self.refused.insert(session.clone(), why.clone()).is_none(),
+            Fault::Exists | Fault::Missing(_) | Fault::Transient(_) => {
+                self.pause = (self.pause * 2).clamp(SHORTEST, LONGEST);
+                self.rests = now + self.pause;
+                self.trouble.replace(fault.to_string()).is_none()
+            }
+        }
+    }
+
+    /// The place cannot even be opened.
+    pub fn bar(&mut self, why: String) {
+        self.barred = Some(why);
+    }
+
+    /// Somebody says that it is to be tried again.
+    pub fn again(&mut self) {
+        self.refused.clear();
+        (self.barred, self.pause, self.rests) = (None, Duration::ZERO, Duration::ZERO);
+    }
+
+    /// For whoever asks.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let refusal =
+            |(session, why): (&SessionId, &String)| Refusal { session: session.clone(), why: why.clone() };
+        Status {
+            waiting: self.waiting,
+            waiting_bytes: self.waiting_bytes,
+            trouble: self.barred.clone().or_else(|| self.trouble.clone()),
+            needs_somebody: self.barred.is_some() || !self.refused.is_empty(),
+            refused: self.refused.iter().take(MOST_NAMED).map(refusal).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_end_when_it_goes_well() {
+        let session = SessionId::random().unwrap();
+        let (mut standing, mut now) = (Standing::default(), Duration::ZERO);
+        let down = Fault::Transient("connection refused".to_owned());
+        assert!(standing.failed(&session, &down, now), "the first time is news");
+        for _ in 0..20 {
+            assert!(!standing.may_try(now));
+            now += LONGEST;
+            assert!(standing.may_try(now), "for ever");
+            assert!(!standing.failed(&session, &down, now), "and only the first");
+        }
+        assert!(standing.status().trouble.is_some() && !standing.status().needs_somebody);
+        standing.went_well();
+        assert!(standing.may_try(now) && standing.status().trouble.is_none());
+    }
+
+    #[test]
+    fn what_is_refused_waits_for_somebody() {
+        let (one, other) = (SessionId::random().unwrap(), SessionId::random().unwrap());
+        let (mut standing, now) = (Standing::default(), Duration::from_secs(1_000_000));
+        assert!(standing.failed(&one, &Fault::Refused("taken".to_owned()), now));
+        assert!(standing.may_try(now) && standing.may_send(&other) && !standing.may_send(&one));
+        assert!(standing.failed(&other, &Fault::Barred("403".to_owned()), now));
+        assert!(!standing.may_try(now + LONGEST) && standing.status().needs_somebody);
+        standing.again();
+        assert!(standing.may_try(now) && standing.may_send(&one) && !standing.status().needs_somebody);
+    }
+}
