@@ -15,6 +15,7 @@ pub mod player;
 pub mod sanitise;
 pub mod screen;
 pub mod search;
+mod sieve;
 pub mod timeline;
 pub mod track;
 mod utf8;
