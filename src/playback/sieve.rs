@@ -14,6 +14,9 @@ const BLOCK: usize = 16 << 10;
 /// Bytes of a block that are tested together.
 const LANE: usize = 64;
 
+/// Numbers of a sequence that sets colours, in bytes; real ones are shorter.
+const LONGEST_COLOUR: usize = 40;
+
 /// The words, and which lines cannot hold them.
 #[derive(Debug)]
 pub(super) struct Sieve {
@@ -22,6 +25,7 @@ pub(super) struct Sieve {
     /// A tab becomes blanks, so words with blanks could stand across one.
     is_tab_plain: bool,
     lower: Vec<u8>,
+    uncoloured: Vec<u8>,
 }
 
 impl Sieve {
@@ -29,7 +33,13 @@ impl Sieve {
     pub(super) fn new(needle: &str, ignore_case: bool) -> Self {
         // Plain lines are ASCII and stay so in lower case: other words cannot be in them.
         let finder = needle.is_ascii().then(|| Finder::new(needle.as_bytes()).into_owned());
-        Self { finder, ignore_case, is_tab_plain: !needle.contains(' '), lower: Vec::new() }
+        Self {
+            finder,
+            ignore_case,
+            is_tab_plain: !needle.contains(' '),
+            lower: Vec::new(),
+            uncoloured: Vec::new(),
+        }
     }
 
     /// Feeds `lines`, leaving out what cannot hold the words.
@@ -61,11 +71,40 @@ impl Sieve {
             let count = memchr::memchr_iter(b'\n', passed).count();
             ended = ended.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             skipped = skipped.saturating_add(whole);
-            if hit.is_some() || plain.len() < block.len() || whole == 0 {
+            if hit.is_some() {
                 break;
+            }
+            if plain.len() < block.len() || whole == 0 {
+                let coloured = self.skip_coloured(bytes.get(skipped..).unwrap_or_default());
+                if coloured == 0 {
+                    break;
+                }
+                ended = ended.saturating_add(1);
+                skipped = skipped.saturating_add(coloured);
             }
         }
         (skipped, ended)
+    }
+
+    /// How long the line at the beginning is, when it is plain but for colours and does not hold the words; else 0.
+    fn skip_coloured(&mut self, bytes: &[u8]) -> usize {
+        let Some(end) = memchr::memchr(b'\n', bytes) else { return 0 };
+        let length = end.saturating_add(1);
+        let mut text = std::mem::take(&mut self.uncoloured);
+        text.clear();
+        let mut rest = bytes.get(..length).unwrap_or_default();
+        while let Some(at) = memchr::memchr(b'\x1b', rest) {
+            let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
+            text.extend_from_slice(before);
+            // What is no colour stays, and is not plain.
+            let colour = colour(after);
+            text.extend_from_slice(after.get(..usize::from(colour == 0)).unwrap_or_default());
+            rest = after.get(colour.max(1)..).unwrap_or_default();
+        }
+        text.extend_from_slice(rest);
+        let passes = self.plain(&text) == text.len() && self.find(&text).is_none();
+        self.uncoloured = text;
+        if passes { length } else { 0 }
     }
 
     fn find(&mut self, text: &[u8]) -> Option<usize> {
@@ -103,6 +142,14 @@ impl Sieve {
             _ => block.len(),
         }
     }
+}
+
+/// How long the sequence at the beginning is, when it does nothing but set colours and styles; else 0.
+fn colour(bytes: &[u8]) -> usize {
+    let Some(body) = bytes.strip_prefix(b"\x1b[") else { return 0 };
+    let numbers =
+        body.iter().take(LONGEST_COLOUR).take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count();
+    if body.get(numbers) == Some(&b'm') { numbers.saturating_add(3) } else { 0 }
 }
 
 #[cfg(test)]
@@ -146,7 +193,7 @@ mod tests {
         #[test]
         fn what_is_found_does_not_depend_on_the_sieve(
             lines in proptest::collection::vec(
-                "([abAB ]|ab|\\t|é){0,40}(\\r|\\x08|\\x1b\\[[0-9;?]{0,3}[A-z]|\\x1b\\(0|\\x1b\\]x|ab)?(\\n|\\r\\n|\\r|\\r\\r\\n)",
+                "([abAB ]|ab|\\t|é|\\x1b\\[[0-9;]{0,3}m){0,40}(\\r|\\x08|\\x1b\\[[0-9;?]{0,3}[A-z]|\\x1b\\(0|\\x1b\\]x|ab)?(\\n|\\r\\n|\\r|\\r\\r\\n)",
                 0..12,
             ),
             needle in "[ab]{1,3}|a b|é", ignore_case: bool, cut in 0_usize..200,
