@@ -11,6 +11,7 @@
 mod effort;
 pub mod export;
 pub mod lines;
+pub mod mask;
 pub mod player;
 pub mod sanitise;
 pub mod screen;
@@ -21,6 +22,7 @@ pub mod track;
 mod utf8;
 
 pub use export::{ExportError, Exported, Format, export};
+pub use mask::{Mask, PatternError};
 pub use player::Player;
 pub use sanitise::{Sanitiser, escape_text};
 pub use screen::Screen;

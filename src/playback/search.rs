@@ -227,7 +227,7 @@ fn cut_out(needle: &str, ignore_case: bool, text: &str) -> Option<String> {
 }
 
 /// Keys as text: Enter ends a line, Delete takes a character back.
-fn typed(data: &[u8]) -> Vec<u8> {
+pub(super) fn typed(data: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(data.len());
     for byte in data {
         match byte {

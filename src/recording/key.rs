@@ -159,10 +159,7 @@ pub(super) fn unwrap(
     let decryptor = age::Decryptor::new_buffered(wrapped).map_err(|_| damaged())?;
     let identities = identity.0.iter().map(|i| i as &dyn age::Identity);
     let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys
-        | age::DecryptError::DecryptionFailed
-        | age::DecryptError::MissingPlugin { .. }
-        | age::DecryptError::Plugin(_) => RecordingError::WrongKey,
+        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => RecordingError::WrongKey,
         age::DecryptError::ExcessiveWork { .. }
         | age::DecryptError::InvalidHeader
         | age::DecryptError::InvalidMac

@@ -149,10 +149,11 @@ impl Place {
         let Some(identity) = identity else { return Ok(()) };
         for (name, format) in [("opened.jsonl", Format::JsonLines), ("opened.cast", Format::Asciicast)] {
             let mut events = Events::open(held, identity)?;
-            let settings = Settings { format, channel: None, input: true, unsanitised: false };
+            let settings =
+                Settings { format, channel: None, input: true, unsanitised: false, is_masked: false };
             let mut bytes = Vec::new();
             // A session without a screen has no cast; everything is in the lines.
-            if export(events.by_ref(), settings, &mut bytes).is_ok() {
+            if export(events.by_ref(), settings, None, &mut bytes).is_ok() {
                 self.file(name, &bytes)?;
             }
         }
