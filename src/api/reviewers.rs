@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::call::{Call, Reply};
 use super::error::ApiError;
 use crate::access::Command;
-use crate::recording::Recipient;
+use crate::recording::parse_recipients;
 
 /// Who can read new recordings.
 #[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
@@ -26,9 +26,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
 
 pub(super) async fn replace(call: Call) -> Result<Reply, ApiError> {
     let given: Reviewers = call.body()?;
-    for recipient in &given.recipients {
-        recipient.parse::<Recipient>().map_err(|e| ApiError::bad_input(e.to_string()))?;
-    }
+    parse_recipients(&given.recipients).map_err(|error| ApiError::bad_input(error.to_string()))?;
     call.submit(Command::SetReviewers { recipients: given.recipients }).await?;
     list(call).await
 }

@@ -20,7 +20,7 @@ use super::people::public_key;
 use crate::config::Config;
 use crate::credential::{Keystore, SealingKey, sealing};
 use crate::model::PersonName;
-use crate::recording::Recipient;
+use crate::recording::parse_recipients;
 
 /// The commented configuration file.
 const CONFIGURATION: &str = include_str!("postern.toml");
@@ -59,9 +59,7 @@ pub(crate) async fn run(args: InitArgs, run: &Invocation) -> Outcome {
         None => run.directory()?.clone(),
     };
     let admin_key = args.admin_key.as_deref().map(public_key).transpose()?;
-    for reviewer in &args.reviewers {
-        reviewer.parse::<Recipient>().map_err(CliError::usage)?;
-    }
+    parse_recipients(&args.reviewers).map_err(CliError::usage)?;
     let configuration = configuration(&args.name, &args.server_names)?;
     let existed = prepare(&directory)?;
     let made = Box::pin(fill(&directory, &args, admin_key.as_deref(), &configuration, run)).await;

@@ -35,6 +35,9 @@ pub(crate) struct KeygenArgs {
     /// Where to write the identity; an existing file is never overwritten. [default: ~/.config/postern/identity.txt]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Make a key that stays closed to a quantum computer too (age1pq1…). All reviewers of a bastion must then have one.
+    #[arg(long)]
+    post_quantum: bool,
 }
 
 /// Which identity opens recordings: part of every command that reads them.
@@ -48,7 +51,10 @@ pub(crate) struct IdentityArgs {
 /// Makes an identity.
 pub(crate) fn run(args: KeygenArgs, run: &Invocation) -> Outcome {
     let path = args.output.unwrap_or_else(|| run.configuration_directory().join(FILE));
-    let identity = ReviewerIdentity::generate();
+    let identity = match args.post_quantum {
+        true => ReviewerIdentity::generate_hybrid().map_err(CliError::failed)?,
+        false => ReviewerIdentity::generate(),
+    };
     write(&path, &identity, run.clock.now())?;
     let recipients: Vec<String> = identity.recipients().iter().map(ToString::to_string).collect();
     let recipient = recipients.join(" ");

@@ -14,7 +14,7 @@ use super::args::Invocation;
 use super::client::shaped;
 use super::exit::{CliError, Outcome};
 use super::out;
-use crate::recording::Recipient;
+use crate::recording::parse_recipients;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReviewersCommand {
@@ -41,9 +41,7 @@ pub(crate) async fn run(command: ReviewersCommand, run: &Invocation) -> Outcome 
     let value = match command {
         ReviewersCommand::List => run.connect().await?.get("/reviewers").await?,
         ReviewersCommand::Set(SetArgs { recipients }) => {
-            for recipient in &recipients {
-                recipient.parse::<Recipient>().map_err(CliError::usage)?;
-            }
+            parse_recipients(&recipients).map_err(CliError::usage)?;
             let body = json!({ "recipients": recipients });
             run.connect().await?.call(Method::PUT, "/reviewers", Some(&body)).await?
         }

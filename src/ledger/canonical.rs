@@ -58,6 +58,8 @@ impl Entry {
         if entry.seq != seq {
             return Err(unreadable(format!("it says it is entry {}", entry.seq)));
         }
+        // White space, a field nobody knows, another order: two byte strings must not be one entry, for only one of
+        // them has the entry's hash.
         if entry.canonical()? != bytes {
             return Err(unreadable("the same entry is written in other bytes".to_owned()));
         }

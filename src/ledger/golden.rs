@@ -55,6 +55,24 @@ fn another_version_index_or_length_is_refused() {
 }
 
 #[test]
+fn an_entry_written_another_way_is_refused() {
+    let text = String::from_utf8(one_of_each().remove(0).canonical().unwrap()).unwrap();
+    let others = [
+        format!("{text} "),
+        text.replacen(',', ", ", 1),
+        text.replacen('{', "{\"more\":1,", 1),
+        text.replacen("\"v\":1,\"seq\":0", "\"seq\":0,\"v\":1", 1),
+        text.replacen("2026-08-01T12:00:00.000001Z", "2026-08-01T12:00:00.0000010Z", 1),
+    ];
+    assert!(Entry::parse(0, text.as_bytes()).is_ok());
+    for other in others {
+        assert_ne!(other, text);
+        let error = Entry::parse(0, other.as_bytes()).unwrap_err();
+        assert!(matches!(error, CanonicalError::Unreadable { seq: 0, .. }), "{other}");
+    }
+}
+
+#[test]
 fn any_change_to_a_request_changes_its_hash() {
     let Fact::RequestMade { request, .. } = fact_of("request_made") else { panic!("not a request") };
     let changes: [fn(&mut RequestFacts); 5] = [

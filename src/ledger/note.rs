@@ -100,11 +100,17 @@ pub(super) fn parse_key(text: &str, algorithm: u8) -> Result<(&str, [u8; 32]), N
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(NoteError::BadKey);
     };
-    let bytes = BASE64.decode(key.as_bytes()).map_err(|_| NoteError::BadKey)?;
+    let bytes = from_base64(key).ok_or(NoteError::BadKey)?;
     let Some((first, key)) = bytes.split_first() else { return Err(NoteError::BadKey) };
     let is_its = *first == algorithm && HEXLOWER.encode(&key_id(name, algorithm, key)) == id;
     let key = key.try_into().map_err(|_| NoteError::BadKey)?;
     if is_its && is_name(name) { Ok((name, key)) } else { Err(NoteError::BadKey) }
+}
+
+/// The bytes of a text in base64, when it is the one text that they have: the decoder takes several, one behind the
+/// other, for one.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.as_bytes()).ok().filter(|bytes| BASE64.encode(bytes) == text)
 }
 
 /// Whether a key may have this name.
@@ -238,8 +244,8 @@ fn line(text: &str) -> Result<Line, NoteError> {
     let wrong = NoteError::Malformed("a signature line is not a dash, a name and base64");
     let (name, bytes) =
         text.strip_prefix(DASH).and_then(|rest| rest.split_once(' ')).ok_or_else(|| wrong.clone())?;
-    let bytes = BASE64.decode(bytes.as_bytes()).map_err(|_| wrong.clone())?;
-    if name.is_empty() || bytes.len() < 5 {
+    let bytes = from_base64(bytes).ok_or_else(|| wrong.clone())?;
+    if !is_name(name) || bytes.len() < 5 {
         return Err(wrong);
     }
     Ok(Line { name: name.to_owned(), bytes })
@@ -263,6 +269,20 @@ mod tests {
         assert_eq!(note.to_string(), text);
         let altered: Note = text.replace("answer", "Answer").parse().unwrap();
         assert_eq!(altered.verify(&key), Err(NoteError::WrongSignature("PeterNeumann".to_owned())));
+    }
+
+    #[test]
+    fn only_the_one_text_of_a_note_is_read() {
+        let note = |name: &str, bytes: &str| format!("text\n\n{DASH}{name} {bytes}\n").parse::<Note>();
+        assert!(note("a", "AAAAAAA=").is_ok());
+        for (name, bytes) in
+            [("a", "AAAAAAA=AAAAAAA="), ("a", "AAAAAAB="), ("a\u{1b}c", "AAAAAAA="), ("a+b", "AAAAAAA=")]
+        {
+            assert!(matches!(note(name, bytes), Err(NoteError::Malformed(_))), "{name:?} {bytes}");
+        }
+        let key = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+        assert!(key.parse::<VerifierKey>().is_ok());
+        assert_eq!(from_base64("QQ==QQ=="), None);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl TreeHash {
     /// Reads standard base64 of exactly 32 bytes.
     #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
-        BASE64.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+        super::note::from_base64(text)?.try_into().ok().map(Self)
     }
 }
 

@@ -4,6 +4,7 @@
 //! events, so a chunk is copied once.
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::event::{Body, Event, Stream};
 use super::frame::MAX_CONTENT;
@@ -146,6 +147,9 @@ fn body(kind: u8, payload: &[u8], content: &Bytes) -> Result<Body, Malformed> {
             if raw(&body).is_some() {
                 return Err(Malformed::What("bulk data in JSON"));
             }
+            if !is_plain(&body, payload) {
+                return Err(Malformed::What("an event's JSON in another form than the schema's"));
+            }
             Ok(body)
         }
         INPUT => Ok(Body::Input { data: content.slice_ref(payload) }),
@@ -153,6 +157,17 @@ fn body(kind: u8, payload: &[u8], content: &Bytes) -> Result<Body, Malformed> {
         STDERR => Ok(Body::Output { stream: Stream::Stderr, data: content.slice_ref(payload) }),
         _ => Err(Malformed::What("an event's kind")),
     }
+}
+
+/// Whether the JSON says what was read from it in the schema's form. serde also takes a list for an object, an object
+/// for a name, and many spellings of one time, which other readers of the format would refuse.
+fn is_plain(body: &Body, payload: &[u8]) -> bool {
+    let (Ok(Value::Object(read)), Ok(Value::Object(said))) =
+        (serde_json::to_value(body), serde_json::from_slice(payload))
+    else {
+        return false;
+    };
+    read.iter().all(|(name, value)| said.get(name).map_or_else(|| value.is_null(), |said| said == value))
 }
 
 #[cfg(test)]
@@ -194,6 +209,29 @@ mod tests {
                 prop_assert!(!events.is_empty());
                 prop_assert!(events.iter().all(|event| event.at >= floor));
             }
+        }
+    }
+
+    #[test]
+    fn an_event_has_one_form_in_json() {
+        for good in [
+            r#" {"type":"shell"} "#,
+            r#"{"ignored":[1],"type":"shell","ignored":2}"#,
+            r#"{"type":"file","operation":"list","path":"/","outcome":"ok"}"#,
+            r#"{"type":"file","operation":"list","path":"/","outcome":"ok","bytes":null}"#,
+        ] {
+            assert!(body(JSON, good.as_bytes(), &Bytes::new()).is_ok(), "{good}");
+        }
+        for bad in [
+            r#"["shell"]"#,
+            r#"["exit",3]"#,
+            r#"{"type":"exit","status":3.0}"#,
+            r#"{"type":"exit","status":-0}"#,
+            r#"{"type":"exit","status":1,"status":1}"#,
+            r#"{"type":"closed","direction":{"input":null}}"#,
+            r#"{"type":"exec","command":"bHM"}"#,
+        ] {
+            assert!(body(JSON, bad.as_bytes(), &Bytes::new()).is_err(), "{bad}");
         }
     }
 

@@ -10,6 +10,12 @@ use zstd::bulk::{Compressor, Decompressor};
 const SMALLEST: usize = 512;
 /// Fast enough for a stream at full speed.
 const LEVEL: i32 = 1;
+/// How a zstd frame begins.
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The bit of a frame's descriptor that says it has no window of its own.
+const SINGLE_SEGMENT: u8 = 0x20;
+/// The largest window a frame may ask for: what RFC 8878 wants every decoder to support.
+const MAX_WINDOW: u64 = 8 << 20;
 /// How much of a chunk is looked at before deciding.
 const SAMPLE: usize = 4096;
 /// Pieces the sample is made of, spread over the chunk.
@@ -39,6 +45,9 @@ pub(super) fn compress(content: &[u8]) -> Option<Vec<u8>> {
 
 /// The content of one zstd frame that must give exactly `length` bytes.
 pub(super) fn decompress(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    if window(packed)? > MAX_WINDOW {
+        return None;
+    }
     if zstd::zstd_safe::find_frame_compressed_size(packed).ok()? != packed.len() {
         return None;
     }
@@ -50,6 +59,18 @@ pub(super) fn decompress(packed: &[u8], length: usize) -> Option<Vec<u8>> {
         slot.as_mut().and_then(|decompressor| decompressor.decompress(packed, length).ok())
     })?;
     (content.len() == length).then_some(content)
+}
+
+/// The window that the header of a zstd frame asks for (RFC 8878, 3.1.1.1); `None` for anything else, such as the frames
+/// of older formats and those to be skipped, which the library would take too.
+fn window(packed: &[u8]) -> Option<u64> {
+    let [descriptor, window, ..] = *packed.strip_prefix(&MAGIC)? else { return None };
+    if descriptor & SINGLE_SEGMENT != 0 {
+        // The window is the content, whose length the caller bounds.
+        return Some(0);
+    }
+    let base = 1_u64 << (10 + (window >> 3));
+    Some(base + base / 8 * u64::from(window & 7))
 }
 
 /// Whether a sample of the bytes has about as much entropy as bytes can have.
@@ -99,6 +120,19 @@ mod tests {
         fn any_bytes_are_answered_within_the_length(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(decompress(&bytes, 1000).is_none_or(|content| content.len() == 1000));
         }
+    }
+
+    #[test]
+    fn only_frames_of_the_rfc_and_of_a_bounded_window_are_read() {
+        // A descriptor without single segment, a window, and one raw last block of one byte.
+        let frame = |magic: [u8; 4], window: u8| [&magic, &[0, window, 0x09, 0, 0, b'x'][..]].concat();
+        assert_eq!(decompress(&frame(MAGIC, 0), 1), Some(vec![b'x']));
+        assert_eq!(decompress(&frame(MAGIC, 13 << 3), 1), Some(vec![b'x']));
+        assert_eq!(decompress(&frame(MAGIC, (13 << 3) | 1), 1), None);
+        for older in 0x22..=0x27 {
+            assert_eq!(decompress(&frame([older, 0xb5, 0x2f, 0xfd], 0), 1), None);
+        }
+        assert_eq!(decompress(&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0], 0), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{EndReason, Login, PersonId, PersonName, Protocol, SessionId, TargetName};
+use crate::model::{EndReason, Login, PersonId, PersonName, Protocol, SessionId, TargetName, Timestamp};
 
 /// One event, with its time and the channel it belongs to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -57,7 +57,7 @@ pub enum Body {
     Exec {
         /// The command line, as sent.
         #[serde(with = "base64_bytes")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("contentEncoding" = "base64"))]
         command: Bytes,
     },
     /// A subsystem was started.
@@ -78,7 +78,7 @@ pub enum Body {
     Input {
         /// The bytes.
         #[serde(with = "base64_bytes")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("contentEncoding" = "base64"))]
         data: Bytes,
     },
     /// Bytes from the target to the client.
@@ -87,7 +87,7 @@ pub enum Body {
         stream: Stream,
         /// The bytes.
         #[serde(with = "base64_bytes")]
-        #[schemars(with = "String")]
+        #[schemars(with = "String", extend("contentEncoding" = "base64"))]
         data: Bytes,
     },
     /// The terminal's size changed.
@@ -176,8 +176,9 @@ pub struct SessionFacts {
     pub reason: String,
     /// Where the client connected from.
     pub client: String,
-    /// Wall time at event time zero.
-    pub started: crate::model::Timestamp,
+    /// Wall time at event time zero, in UTC: from 1970, with as many decimals of a second as are not zero.
+    #[serde(deserialize_with = "since_1970")]
+    pub started: Timestamp,
 }
 
 /// Which of the target's streams output came from.
@@ -243,6 +244,14 @@ pub enum FileVerb {
     Copy,
     /// An SFTP extension whose effect is not known was used; its name is the path.
     Extension,
+}
+
+fn since_1970<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    let time = Timestamp::deserialize(from)?;
+    if time < Timestamp::UNIX_EPOCH {
+        return Err(serde::de::Error::custom("a session cannot have started before 1970"));
+    }
+    Ok(time)
 }
 
 /// Bytes as standard base64 in JSON.

@@ -1,6 +1,7 @@
 //! A recording's keys: made here, wrapped to reviewers as an age file, opened with a reviewer's identity.
 //!
-//! `FORMAT.md` part 3. X25519 recipients only; a bastion never runs an age plugin, so their texts are refused.
+//! `FORMAT.md` part 3. X25519 recipients, or post-quantum ones (`hybrid.rs`), never both for one recording; a bastion
+//! never runs an age plugin, so their texts are refused.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -11,12 +12,15 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 
 use super::digest::Digest;
 use super::error::RecordingError;
+use super::hybrid;
 use crate::model::Secret;
 
 /// Length of a file key.
 pub(super) const FILE_KEY_BYTES: usize = 32;
 /// The most reviewers a recording is encrypted to: their stanzas must fit the header.
 pub const MAX_RECIPIENTS: usize = 256;
+/// The same for post-quantum ones, whose stanzas are fifteen times as long.
+const MAX_HYBRID_RECIPIENTS: usize = 32;
 const COMMITMENT_INFO: &[u8] = b"postern recording v1 commitment";
 const PAYLOAD_INFO: &[u8] = b"postern recording v1 payload";
 
@@ -26,15 +30,18 @@ pub(super) type FileKey = Secret<[u8; FILE_KEY_BYTES]>;
 /// What is wrong with a recipient or an identity, or with making a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
+    /// Recipients of both kinds.
+    #[error("age1pq… recipients cannot be mixed with others: whoever breaks the weaker reads the recording")]
+    MixedRecipients,
     /// A text that is no identity.
-    #[error("line {line} is no age identity: expected AGE-SECRET-KEY-1…")]
+    #[error("line {line} is no age identity: expected AGE-SECRET-KEY-1… or AGE-SECRET-KEY-PQ-1…")]
     NotAnIdentity {
         /// Where it is.
         line: usize,
     },
-    /// A text that is no X25519 recipient.
+    /// A text that is no recipient.
     #[error(
-        "{0:?} is no age X25519 recipient: expected age1… and 58 characters (plugin recipients are refused)"
+        "{0:?} is no age recipient: expected age1… and 58 characters, or age1pq1… (plugin recipients are refused)"
     )]
     NotARecipient(String),
     /// A text without any identity.
@@ -47,42 +54,117 @@ pub enum KeyError {
     #[error("no key could be made")]
     Unavailable,
     /// Too many recipients.
-    #[error("a recording can have at most {MAX_RECIPIENTS} recipients")]
-    TooManyRecipients,
+    #[error("a recording can have at most {0} recipients of this kind")]
+    TooManyRecipients(usize),
 }
 
 /// The public end of a reviewer's key: recordings are encrypted to it.
 #[derive(Clone)]
-pub struct Recipient(age::x25519::Recipient);
+pub struct Recipient(Public);
+
+#[derive(Clone)]
+enum Public {
+    Classic(age::x25519::Recipient),
+    Hybrid(hybrid::Recipient),
+}
 
 impl FromStr for Recipient {
     type Err = KeyError;
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let wrong = || KeyError::NotARecipient(text.chars().take(80).collect());
-        text.trim().parse().map(Self).map_err(|_| wrong())
+        let text = text.trim();
+        match text.parse() {
+            Ok(classic) => Ok(Self(Public::Classic(classic))),
+            Err(_) => text.parse().map(|hybrid| Self(Public::Hybrid(hybrid))).map_err(|()| wrong()),
+        }
+    }
+}
+
+impl Recipient {
+    /// Whether it stays closed to a quantum computer.
+    #[must_use]
+    pub const fn is_hybrid(&self) -> bool {
+        matches!(self.0, Public::Hybrid(_))
     }
 }
 
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        match &self.0 {
+            Public::Classic(recipient) => fmt::Display::fmt(recipient, f),
+            Public::Hybrid(recipient) => fmt::Display::fmt(recipient, f),
+        }
     }
 }
 
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Recipients from their texts, when recordings may be encrypted to them together.
+///
+/// # Errors
+/// When one is none, or some are post-quantum and some are not.
+pub fn parse_recipients<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<Vec<Recipient>, KeyError> {
+    let recipients = texts.into_iter().map(|text| text.parse()).collect::<Result<Vec<Recipient>, _>>()?;
+    are_of_one_kind(&recipients).map(|()| recipients)
+}
+
+fn are_of_one_kind(recipients: &[Recipient]) -> Result<(), KeyError> {
+    let hybrid = recipients.iter().filter(|recipient| recipient.is_hybrid()).count();
+    let most = if hybrid > 0 { MAX_HYBRID_RECIPIENTS } else { MAX_RECIPIENTS };
+    match hybrid {
+        _ if recipients.len() > most => Err(KeyError::TooManyRecipients(most)),
+        0 => Ok(()),
+        _ if hybrid == recipients.len() => Ok(()),
+        _ => Err(KeyError::MixedRecipients),
     }
 }
 
 /// The private end: one or more age identities, as an identity file holds them.
-pub struct ReviewerIdentity(Vec<age::x25519::Identity>);
+pub struct ReviewerIdentity(Vec<Private>);
+
+enum Private {
+    Classic(age::x25519::Identity),
+    Hybrid(hybrid::Identity),
+}
+
+impl Private {
+    fn parse(line: &str) -> Option<Self> {
+        let hybrid = || line.parse().map(Self::Hybrid).ok();
+        line.parse().map(Self::Classic).ok().or_else(hybrid)
+    }
+
+    fn to_secret_text(&self) -> SecretString {
+        match self {
+            Self::Classic(identity) => identity.to_string(),
+            Self::Hybrid(identity) => identity.to_secret_text(),
+        }
+    }
+
+    fn to_public(&self) -> Option<Public> {
+        match self {
+            Self::Classic(identity) => Some(Public::Classic(identity.to_public())),
+            Self::Hybrid(identity) => identity.to_public().map(Public::Hybrid),
+        }
+    }
+}
 
 impl ReviewerIdentity {
-    /// A fresh identity.
+    /// A fresh identity that every age tool reads.
     #[must_use]
     pub fn generate() -> Self {
-        Self(vec![age::x25519::Identity::generate()])
+        Self(vec![Private::Classic(age::x25519::Identity::generate())])
+    }
+
+    /// A fresh post-quantum identity; age tools of 2026 and later read it.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn generate_hybrid() -> Result<Self, KeyError> {
+        Ok(Self(vec![Private::Hybrid(hybrid::Identity::generate()?)]))
     }
 
     /// Reads an age identity file: one identity a line, blank lines and `#` comments between.
@@ -94,7 +176,7 @@ impl ReviewerIdentity {
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
-                found.push(line.parse().map_err(|_| KeyError::NotAnIdentity { line: index + 1 })?);
+                found.push(Private::parse(line).ok_or(KeyError::NotAnIdentity { line: index + 1 })?);
             }
         }
         if found.is_empty() { Err(KeyError::NoIdentity) } else { Ok(Self(found)) }
@@ -103,7 +185,7 @@ impl ReviewerIdentity {
     /// The identity lines, for a file only its owner may read.
     #[must_use]
     pub fn to_secret_text(&self) -> SecretString {
-        let lines: Vec<SecretString> = self.0.iter().map(age::x25519::Identity::to_string).collect();
+        let lines: Vec<SecretString> = self.0.iter().map(Private::to_secret_text).collect();
         let mut text = String::new();
         for line in &lines {
             text.push_str(line.expose_secret());
@@ -115,7 +197,7 @@ impl ReviewerIdentity {
     /// The recipients recordings are encrypted to for this identity.
     #[must_use]
     pub fn recipients(&self) -> Vec<Recipient> {
-        self.0.iter().map(|identity| Recipient(identity.to_public())).collect()
+        self.0.iter().filter_map(|identity| identity.to_public().map(Recipient)).collect()
     }
 }
 
@@ -137,11 +219,12 @@ pub(super) fn wrap(key: &FileKey, recipients: &[Recipient]) -> Result<Vec<u8>, K
     if recipients.is_empty() {
         return Err(KeyError::NoRecipient);
     }
-    if recipients.len() > MAX_RECIPIENTS {
-        return Err(KeyError::TooManyRecipients);
-    }
-    let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|r| &r.0 as &dyn age::Recipient))
-        .map_err(|_| KeyError::Unavailable)?;
+    are_of_one_kind(recipients)?;
+    let each = recipients.iter().map(|recipient| match &recipient.0 {
+        Public::Classic(recipient) => recipient as &dyn age::Recipient,
+        Public::Hybrid(recipient) => recipient,
+    });
+    let encryptor = age::Encryptor::with_recipients(each).map_err(|_| KeyError::Unavailable)?;
     let mut writer = encryptor.wrap_output(Vec::new()).map_err(|_| KeyError::Unavailable)?;
     writer.write_all(key.expose()).map_err(|_| KeyError::Unavailable)?;
     writer.finish().map_err(|_| KeyError::Unavailable)
@@ -157,7 +240,10 @@ pub(super) fn unwrap(
     let damaged =
         || RecordingError::HeaderDamaged { what: "the wrapped key is no age file with 32 bytes in it" };
     let decryptor = age::Decryptor::new_buffered(wrapped).map_err(|_| damaged())?;
-    let identities = identity.0.iter().map(|i| i as &dyn age::Identity);
+    let identities = identity.0.iter().map(|identity| match identity {
+        Private::Classic(identity) => identity as &dyn age::Identity,
+        Private::Hybrid(identity) => identity,
+    });
     let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => RecordingError::WrongKey,
         age::DecryptError::ExcessiveWork { .. }
@@ -230,7 +316,31 @@ mod tests {
     }
 
     #[test]
-    fn plugin_and_post_quantum_recipients_are_refused_by_name() {
+    fn a_post_quantum_key_opens_for_its_reviewers_and_is_not_mixed_with_others() {
+        let (one, two, classic) = (
+            ReviewerIdentity::generate_hybrid().unwrap(),
+            ReviewerIdentity::generate_hybrid().unwrap(),
+            ReviewerIdentity::generate(),
+        );
+        let key = fresh().unwrap();
+        let committed = commitment(&key, &[1; 16]).unwrap();
+        let mut recipients: Vec<_> = one.recipients().into_iter().chain(two.recipients()).collect();
+        let wrapped = wrap(&key, &recipients).unwrap();
+        let again = ReviewerIdentity::parse(two.to_secret_text().expose_secret()).unwrap();
+        for identity in [&one, &two, &again] {
+            assert_eq!(unwrap(&wrapped, identity, &[1; 16], &committed).unwrap().expose(), key.expose());
+        }
+        assert_eq!(unwrap(&wrapped, &classic, &[1; 16], &committed).unwrap_err().name(), "wrong_key");
+        assert_eq!(
+            recipients[0].to_string().parse::<Recipient>().unwrap().to_string(),
+            recipients[0].to_string()
+        );
+        recipients.extend(classic.recipients());
+        assert_eq!(wrap(&key, &recipients).unwrap_err(), KeyError::MixedRecipients);
+    }
+
+    #[test]
+    fn plugin_recipients_are_refused_by_name() {
         for text in [
             "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
             "ssh-ed25519 AAAA",

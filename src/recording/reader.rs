@@ -340,6 +340,9 @@ impl Opener {
             if !self.has_started && !starts {
                 return Err("the first event does not name the header's session");
             }
+            if self.has_started && matches!(&event.body, Body::SessionStarted(_)) {
+                return Err("a session starts with the first event, and only there");
+            }
             self.has_started = true;
             let ends = matches!(&event.body, Body::SessionEnded { .. });
             if ends != (is_last && index + 1 == events.len()) {

@@ -200,7 +200,7 @@ async fn submit(
     let lines: String = proof.iter().map(|hash: &TreeHash| hash.to_base64() + "\n").collect();
     let body = format!("old {asked}\n{lines}\n{note}");
     let sent = client.post(format!("{}/add-checkpoint", witness.url)).body(body).send().await;
-    let answer = sent.map_err(|error| error.without_url().to_string())?;
+    let answer = sent.map_err(|error| words(&error.without_url()))?;
     let status = answer.status().as_u16();
     let text = read(answer).await?;
     let outcome = match status {
@@ -223,9 +223,15 @@ async fn submit(
     Ok((outcome, head))
 }
 
+/// What went wrong, down to the cause: "error sending request" alone helps nobody.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+}
+
 async fn read(mut answer: reqwest::Response) -> Result<String, String> {
     let mut bytes = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(|error| error.without_url().to_string())? {
+    while let Some(piece) = answer.chunk().await.map_err(|error| words(&error.without_url()))? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > LONGEST {
             return Err("its answer is too long".to_owned());

@@ -21,7 +21,7 @@ use crate::access::Command;
 use crate::credential::Lease;
 use crate::ledger::entry::{Actor, SessionFacts};
 use crate::model::{EndReason, Protocol, SessionId};
-use crate::recording::{Recorder, RecorderError, RecordingSpec, event};
+use crate::recording::{Recorder, RecorderError, RecordingSpec, event, parse_recipients};
 use crate::store::SubmitError;
 
 /// Why a session did not come about; told to the client, counted and logged.
@@ -218,7 +218,7 @@ async fn record(
     facts: event::SessionFacts,
     reviewers: &BTreeSet<String>,
 ) -> Result<Recorder, RecorderError> {
-    let recipients = reviewers.iter().map(|reviewer| reviewer.parse()).collect::<Result<Vec<_>, _>>()?;
+    let recipients = parse_recipients(reviewers)?;
     let recorder = Recorder::open(&gate.journal, RecordingSpec { facts, recipients })?;
     recorder.durable(recorder.opened()).await?;
     Ok(recorder)

@@ -23,20 +23,20 @@ impl Case {
     }
 }
 
-struct Cases(Vec<Case>);
+pub(crate) struct Cases(Vec<Case>);
 
 impl Cases {
     /// A case whose outcome does not depend on the key.
-    fn both(&mut self, name: &'static str, outcome: &'static str, bytes: Vec<u8>) {
+    pub(crate) fn both(&mut self, name: &'static str, outcome: &'static str, bytes: Vec<u8>) {
         self.differ(name, outcome, outcome, bytes);
     }
 
     /// A case that only who has the key sees through; without it, the recording is finished.
-    fn keyed(&mut self, name: &'static str, with_key: &'static str, bytes: Vec<u8>) {
+    pub(crate) fn keyed(&mut self, name: &'static str, with_key: &'static str, bytes: Vec<u8>) {
         self.differ(name, "finished", with_key, bytes);
     }
 
-    fn differ(
+    pub(crate) fn differ(
         &mut self,
         name: &'static str,
         without_key: &'static str,
@@ -57,19 +57,23 @@ pub(crate) fn all(keys: &Keys) -> Vec<Case> {
     seals(&mut cases, keys);
     contents(&mut cases, keys);
     order(&mut cases, keys);
+    super::age_cases::add(&mut cases);
+    super::frame_cases::add(&mut cases, keys);
+    super::event_cases::add(&mut cases, keys);
+    super::json_cases::add(&mut cases, keys);
     cases.0
 }
 
-fn begin(keys: &Keys) -> Writer {
+pub(crate) fn begin(keys: &Keys) -> Writer {
     Writer::new(HeaderFields::new(&keys.good).bytes(), NODE_SEED)
 }
 
-fn input(base: u16, data: &[u8]) -> Vec<u8> {
+pub(crate) fn input(base: u16, data: &[u8]) -> Vec<u8> {
     content(base, &[event(2, 0, 1, data)])
 }
 
 /// Two chunks, a checkpoint, a third: what most cases break.
-fn body(keys: &Keys) -> Writer {
+pub(crate) fn body(keys: &Keys) -> Writer {
     begin(keys)
         .chunk(&content(0, &[started(SESSION)]))
         .chunk(&input(10, b"ls\n"))
@@ -77,7 +81,7 @@ fn body(keys: &Keys) -> Writer {
         .chunk(&content(20, &[event(3, 0, 1, b"file\n"), event(4, 5, 1, b"no\n")]))
 }
 
-fn close(writer: Writer) -> Vec<u8> {
+pub(crate) fn close(writer: Writer) -> Vec<u8> {
     writer.last(&content(200, &[ended()])).end(1).bytes()
 }
 
@@ -288,7 +292,7 @@ fn seals(cases: &mut Cases, keys: &Keys) {
     );
 }
 
-fn packed(content: &[u8], length: u32) -> Vec<u8> {
+pub(crate) fn packed(content: &[u8], length: u32) -> Vec<u8> {
     [vec![1], length.to_be_bytes().to_vec(), zstd::bulk::compress(content, 1).unwrap()].concat()
 }
 

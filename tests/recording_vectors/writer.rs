@@ -91,12 +91,24 @@ pub(crate) struct HeaderFields {
     pub(crate) seed: [u8; 32],
     pub(crate) commitment: Option<[u8; 32]>,
     pub(crate) wrapped: Vec<u8>,
+    pub(crate) start: i64,
+    /// The wrapped key's length as the header says it; as it is, when not set.
+    pub(crate) said: Option<u32>,
+    pub(crate) label: &'static [u8],
 }
 
 impl HeaderFields {
     pub(crate) fn new(wrapped: &[u8]) -> Self {
-        let session = SESSION.to_owned();
-        Self { recording: [0x44; 16], session, seed: NODE_SEED, commitment: None, wrapped: wrapped.to_vec() }
+        Self {
+            recording: [0x44; 16],
+            session: SESSION.to_owned(),
+            seed: NODE_SEED,
+            commitment: None,
+            wrapped: wrapped.to_vec(),
+            start: 1_700_000_000_000_000,
+            said: None,
+            label: b"postern recording v1 header\n",
+        }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -104,15 +116,30 @@ impl HeaderFields {
         bytes.extend(u32::try_from(176 + self.wrapped.len()).unwrap().to_be_bytes());
         bytes.extend(self.recording);
         bytes.extend(self.session.as_bytes());
-        bytes.extend(1_700_000_000_000_000_i64.to_be_bytes());
+        bytes.extend(self.start.to_be_bytes());
         bytes.extend(public_key(self.seed));
         let commitment = || hkdf(&self.recording, b"postern recording v1 commitment");
         bytes.extend(self.commitment.unwrap_or_else(commitment));
-        bytes.extend(u32::try_from(self.wrapped.len()).unwrap().to_be_bytes());
+        let length = u32::try_from(self.wrapped.len()).unwrap();
+        bytes.extend(self.said.unwrap_or(length).to_be_bytes());
         bytes.extend(&self.wrapped);
-        let signature = sign(self.seed, &[b"postern recording v1 header\n", bytes.as_slice()].concat());
+        let signature = sign(self.seed, &[self.label, bytes.as_slice()].concat());
         bytes.extend(signature);
         bytes
+    }
+}
+
+/// The same signature with the group's order added to its S, which carries no less and must not hold.
+pub(crate) fn above_the_order(signature: &mut [u8]) {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let mut carry = 0;
+    for (byte, more) in signature[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        *byte = sum.to_le_bytes()[0];
+        carry = sum >> 8;
     }
 }
 
@@ -146,7 +173,7 @@ impl Writer {
         frame.extend(body);
         let digest = blake3::hash(&frame);
         self.chain = *blake3::hash(&[self.chain, *digest.as_bytes()].concat()).as_bytes();
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         self.frames.push(frame);
         self
     }
@@ -204,6 +231,16 @@ impl Writer {
 
     pub(crate) fn chain(&self) -> [u8; 32] {
         self.chain
+    }
+
+    pub(crate) fn header_hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The next frame is numbered as the case says.
+    pub(crate) fn numbered(mut self, next: u64) -> Self {
+        self.next = next;
+        self
     }
 }
 

@@ -15,6 +15,11 @@ use crate::world::World;
 
 /// A program from the environment that `tests/run` makes (`POSTERN_CLIENTS`, or `clients` in the target directory).
 pub(crate) fn program(name: &str) -> PathBuf {
+    installed(&format!("bin/{name}"))
+}
+
+/// A file in that environment.
+pub(crate) fn installed(name: &str) -> PathBuf {
     let root = std::env::var_os("POSTERN_CLIENTS").map_or_else(
         || {
             let target = std::env::var_os("CARGO_TARGET_DIR")
@@ -23,7 +28,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
         },
         PathBuf::from,
     );
-    let path = root.join("bin").join(name);
+    let path = root.join(name);
     assert!(path.exists(), "{} is missing: `tests/run install` puts it there", path.display());
     path
 }

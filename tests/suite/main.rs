@@ -12,6 +12,8 @@ mod asking;
 #[cfg(test)]
 mod between;
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod cli;
@@ -20,9 +22,13 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod drill;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod full_disk;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
@@ -30,7 +36,11 @@ mod host_certificates;
 #[cfg(test)]
 mod hostile_target;
 #[cfg(test)]
+mod image;
+#[cfg(test)]
 mod keeper;
+#[cfg(test)]
+mod killing;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
@@ -48,6 +58,8 @@ mod player;
 #[cfg(test)]
 mod postern;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod registering;
@@ -55,6 +67,8 @@ mod registering;
 mod rekey;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod second_reader;
 #[cfg(test)]
 mod security_keys;
 #[cfg(test)]
@@ -67,6 +81,10 @@ mod ssh;
 mod sshd;
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod time;
+#[cfg(test)]
+mod trace;
 #[cfg(test)]
 mod wait;
 #[cfg(test)]

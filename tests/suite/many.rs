@@ -21,13 +21,13 @@ use crate::world::World;
 const GROUP: usize = 40;
 
 /// The clients' ends.
-struct Many<'a> {
+pub(crate) struct Many<'a> {
     world: &'a World,
     pipes: Pipes,
 }
 
 impl<'a> Many<'a> {
-    fn start(world: &'a World) -> Self {
+    pub(crate) fn start(world: &'a World) -> Self {
         let mut command = Command::new(program("python3"));
         world.client("alice").environment(&mut command);
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/many.py"));
@@ -54,13 +54,15 @@ impl<'a> Many<'a> {
         whole.strip_prefix(beginning).unwrap_or_default().trim().to_owned()
     }
 
-    fn open(&mut self, who: &str, target: &str) {
+    /// Opens as many sessions, of which every other one streams.
+    pub(crate) fn open(&mut self, who: &str, target: &str, count: usize) {
         let (user, key) = (World::address(target), self.world.hand(who).key());
-        self.say(&["open", &user, &key.to_string_lossy(), &GROUP.to_string()]);
-        assert_eq!(self.answer(&format!("opened {user} ")), GROUP.to_string(), "{}", self.world.log());
+        self.say(&["open", &user, &key.to_string_lossy(), &count.to_string()]);
+        assert_eq!(self.answer(&format!("opened {user} ")), count.to_string(), "{}", self.world.log());
     }
 
-    fn live(&mut self, target: &str) -> usize {
+    /// How many of them are live at their clients.
+    pub(crate) fn live(&mut self, target: &str) -> usize {
         let user = World::address(target);
         self.say(&["live", &user]);
         self.answer(&format!("live {user} ")).parse().unwrap()
@@ -86,7 +88,7 @@ fn whatever_is_revoked_ends_at_once_for_everybody_it_covers() {
     let mut grants = Vec::new();
     for (way, target) in ways.iter().zip(&targets) {
         grants.push(world.grant(who(way), target, ALL));
-        many.open(who(way), target);
+        many.open(who(way), target, GROUP);
     }
     let rows = world.sessions(&targets[0]);
     assert_eq!(rows.len(), GROUP);
@@ -148,7 +150,8 @@ fn openings_around_a_deadline_end_with_it() {
     assert_ne!(world.client("alice").exec(&target, "true").code, 0);
 }
 
-fn time(value: &Value) -> jiff::Timestamp {
+/// A time in a row.
+pub(crate) fn time(value: &Value) -> jiff::Timestamp {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no time: {value}"))
 }
 

@@ -53,6 +53,18 @@ impl Hand {
         command
     }
 
+    /// The same, run by another command that takes the program and its arguments behind its own.
+    pub(crate) fn command_under(&self, by: &Command, args: &[&str]) -> Command {
+        let inner = self.command(args);
+        let mut command = Command::new(by.get_program());
+        command.args(by.get_args()).arg(inner.get_program()).args(inner.get_args());
+        command.env_clear().current_dir(&self.home).stdin(Stdio::null());
+        for (name, value) in inner.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command
+    }
+
     pub(crate) fn run(&self, args: &[&str]) -> Said {
         let said = run(&mut self.command(args));
         assert!(

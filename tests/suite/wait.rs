@@ -34,3 +34,12 @@ pub(crate) fn until<T>(bound: Duration, what: &str, mut look: impl FnMut() -> Op
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// The wall clock's time, to compare with the bastion's own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the suite runs beside the product and has no clock to share with it"
+)]
+pub(crate) fn wall() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

@@ -226,15 +226,22 @@ impl World {
 
     /// Starts the bastion and waits until it answers on both of its doors.
     pub(crate) fn serve(&self) {
-        let mut process = Process::start(self.machine.command(&["serve"]), &self.dir.join("serve.log"));
-        wait::until(wait::LONG, "the bastion listens", || {
-            if let Some(status) = process.exited() {
-                panic!("`postern serve` ended with {status}: {}", self.log());
+        let is_serving = self.serve_by(self.machine.command(&["serve"]));
+        assert!(is_serving, "`postern serve` ended: {}", self.log());
+    }
+
+    /// Starts the bastion by a command of one's own; whether it answers on both of its doors, or ended before.
+    pub(crate) fn serve_by(&self, command: Command) -> bool {
+        let mut process = Process::start(command, &self.dir.join("serve.log"));
+        let is_serving = wait::until(wait::LONG, "the bastion listens or ends", || {
+            if process.exited().is_some() {
+                return Some(false);
             }
             let open = |port| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-            (open(self.ssh_port) && open(self.api_port)).then_some(())
+            (open(self.ssh_port) && open(self.api_port)).then_some(true)
         });
-        *self.serve.lock().unwrap() = Some(process);
+        *self.serve.lock().unwrap() = is_serving.then_some(process);
+        is_serving
     }
 
     /// Starts it again: tokens live in memory only, so everybody signs in again.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use crate::model::SessionId;
 use crate::recording::digest::Digest;
@@ -109,6 +110,10 @@ impl SegmentFile {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         let can = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, capacity);
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT)) = can {
+            // Trying it by hand would take the little room that live sessions still have.
+            return Err(error.into());
+        }
         if zero || can.is_err() {
             fill_with_zeroes(&file, capacity)?;
         }
