@@ -16,13 +16,13 @@ use super::keygen::IdentityArgs;
 use super::out;
 use super::source::{Events, Source};
 use crate::playback::export::Settings;
-use crate::playback::{ExportError, Exported, Format, export};
+use crate::playback::{ExportError, Exported, Format, Mask, export};
 use crate::recording::RecordingError;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 256 << 10;
 
-/// Write a recording in another format: asciicast for players, JSON lines for programs, raw bytes for the rest.
+/// Write a recording in another format: asciicast for players, JSON lines for programs, a transcript for people.
 ///
 /// What is typed is left out unless --input is given, since it holds passwords that the screen never showed. A copy
 /// proves nothing: keep the recording itself as evidence.
@@ -31,7 +31,7 @@ pub(crate) struct ExportArgs {
     /// A recording's file, or a session's id (or enough of its beginning).
     #[arg(value_name = "ID|FILE")]
     recording: String,
-    /// asciicast (version 2), asciicast-v3, jsonl or raw.
+    /// asciicast (version 2), asciicast-v3, jsonl, text (a transcript) or raw.
     #[arg(long, value_name = "FORMAT", required_unless_present = "evidence")]
     format: Option<Format>,
     /// The file to write, which must not exist; with --evidence, the directory. [default: standard output]
@@ -53,6 +53,15 @@ pub(crate) struct ExportArgs {
     /// Which channel, when the session had several. [default: the first that shows anything; with jsonl, all]
     #[arg(long, value_name = "N")]
     channel: Option<u32>,
+    /// Star out what looks like a secret: private keys, tokens, passwords beside their names. Always on for text.
+    #[arg(long, conflicts_with = "evidence")]
+    mask: bool,
+    /// Star out what this regular expression matches too, or its first group; implies --mask. May be repeated.
+    #[arg(long, value_name = "REGEX", conflicts_with = "evidence")]
+    mask_pattern: Vec<String>,
+    /// Leave secrets in a transcript.
+    #[arg(long, conflicts_with_all = ["mask", "mask_pattern", "evidence"])]
+    no_mask: bool,
     #[command(flatten)]
     identity: IdentityArgs,
 }
@@ -65,6 +74,7 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
             CliError::usage("raw bytes could act on this terminal").hint("give --output FILE, or pipe them")
         );
     }
+    let mask = mask(&args, format)?;
     let source = Source::parse(&args.recording)?;
     let identity = args.identity.need(run)?;
     if let Some(path) = args.output.as_deref().filter(|path| path.exists()) {
@@ -73,12 +83,13 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
     let held = source.hold("export", run).await?;
     let mut events = Events::open(&held, &identity)?;
     let (channel, input) = (args.channel, args.input);
-    let settings = Settings { format, channel, input, unsanitised: false };
+    let settings = Settings { format, channel, input, unsanitised: false, is_masked: false };
     let exported = match &args.output {
-        Some(path) => to_file(path, |to| export(events.by_ref(), settings, to)),
+        Some(path) => to_file(path, |to| export(events.by_ref(), settings, mask.as_ref(), to)),
         None => match export(
             events.by_ref(),
             settings,
+            mask.as_ref(),
             &mut BufWriter::with_capacity(BUFFER, io::stdout().lock()),
         ) {
             // Whoever closed the pipe has what they wanted.
@@ -98,6 +109,19 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to leave out: nothing, unless it is asked for or a transcript is written, which is made to be passed on.
+fn mask(args: &ExportArgs, format: Format) -> Result<Option<Mask>, CliError> {
+    let is_asked = args.mask || !args.mask_pattern.is_empty();
+    if is_asked && format == Format::Raw {
+        return Err(CliError::usage("raw bytes are exact, so nothing can be masked in them")
+            .hint("use --format text, jsonl or asciicast"));
+    }
+    if args.no_mask || !(is_asked || format == Format::Text) {
+        return Ok(None);
+    }
+    Mask::new(&args.mask_pattern).map(Some).map_err(CliError::usage)
+}
+
 /// Writes evidence instead.
 async fn prove(args: &ExportArgs, run: &Invocation) -> Outcome {
     let Source::Session(session) = Source::parse(&args.recording)? else {
@@ -111,10 +135,12 @@ async fn prove(args: &ExportArgs, run: &Invocation) -> Outcome {
 }
 
 fn say(exported: Exported, output: Option<&Path>, is_json: bool) {
-    let Exported { events, channel, dropped } = exported;
+    let Exported { events, channel, dropped, masked } = exported;
     let Some(path) = output else { return };
     if is_json {
-        out::json(&json!({ "file": path, "events": events, "channel": channel, "dropped": dropped }));
+        out::json(
+            &json!({ "file": path, "events": events, "channel": channel, "dropped": dropped, "masked": masked }),
+        );
         return;
     }
     let of = channel.map_or_else(String::new, |channel| format!(" of channel {channel}"));
@@ -123,7 +149,11 @@ fn say(exported: Exported, output: Option<&Path>, is_json: bool) {
     } else {
         format!("; left out {dropped} sequences and characters that act on terminals")
     };
-    out::note(&format!("wrote {events} events{of} to {}{left}", out::safe(&path.display().to_string())));
+    let starred = if masked == 0 { String::new() } else { format!("; starred out {masked} secrets") };
+    out::note(&format!(
+        "wrote {events} events{of} to {}{left}{starred}",
+        out::safe(&path.display().to_string())
+    ));
 }
 
 /// Writes a file whole, under a name that must be free.
@@ -162,7 +192,7 @@ mod tests {
     use super::*;
 
     fn settings(format: Format) -> Settings {
-        Settings { format, channel: None, input: false, unsanitised: false }
+        Settings { format, channel: None, input: false, unsanitised: false, is_masked: false }
     }
 
     #[tokio::test]
@@ -172,7 +202,7 @@ mod tests {
         let path = sample.place.path().join("x.cast");
         let write = |to: &mut dyn Write| {
             let mut events = Events::open(&held, &sample.identity).unwrap();
-            export(events.by_ref(), settings(Format::Asciicast), to)
+            export(events.by_ref(), settings(Format::Asciicast), None, to)
         };
         let exported = to_file(&path, write).unwrap();
         assert_eq!(exported.channel, Some(1));

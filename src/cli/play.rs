@@ -3,16 +3,18 @@
 //! What is shown is drawn by `player_view/`, which passes nothing of the recording on to the terminal. Here are the
 //! arguments, and what is said when the recording cannot be read to its end.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::args::Invocation;
 use super::exit::{CliError, Outcome};
 use super::keygen::IdentityArgs;
-use super::player_view::{ViewOptions, play};
-use super::source::{Events, Source};
-use super::words;
-use crate::recording::RecordingError;
+use super::player_view::{ViewError, ViewOptions, is_interactive, play, print_through};
+use super::source::{Events, Held, Source};
+use super::{progress, words};
+use crate::playback::{Track, TrackError};
+use crate::recording::{RecordingError, ReviewerIdentity};
 
 /// The slowest and the fastest a recording is played.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=64.0;
@@ -59,7 +61,11 @@ pub(crate) async fn run(args: PlayArgs, run: &Invocation) -> Outcome {
         speed: args.speed,
         at: args.at.unwrap_or_default(),
     };
-    let played = play(&mut events, options, &run.clock);
+    let played = if is_interactive(&options) {
+        load(&mut events, &held, &identity, &options).and_then(|track| play(track, options, &run.clock))
+    } else {
+        print_through(&mut events, options, &mut io::stdout().lock())
+    };
     // Damage comes first: what was played before it is only a part.
     let damage = |stopped: &RecordingError| !matches!(stopped, RecordingError::Truncated { .. });
     if events.stopped().is_some_and(damage) {
@@ -68,6 +74,26 @@ pub(crate) async fn run(args: PlayArgs, run: &Invocation) -> Outcome {
     played.map_err(|error| CliError::failed(format!("{}: {error}", held.name())))?;
     events.finish(held.name())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Goes through the recording once, so that any moment of it is near.
+fn load(
+    events: &mut Events,
+    held: &Held,
+    identity: &ReviewerIdentity,
+    options: &ViewOptions,
+) -> Result<Track, ViewError<RecordingError>> {
+    let again = events.again(held, identity).map_err(TrackError::Recording)?;
+    let bar = progress::bytes("opening", held.bytes());
+    let placed = std::iter::from_fn(|| {
+        let event = events.next()?;
+        let place = events.place();
+        bar.set_position(place.end);
+        Some(event.map(|event| (place, event)))
+    });
+    let track = Track::load(placed, Box::new(again), options.channel, options.idle_limit);
+    bar.finish_and_clear();
+    Ok(track?)
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -99,9 +125,7 @@ fn position(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::player_view::print_through;
     use super::super::sample::Sample;
-    use super::super::source::Held;
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
@@ -16,7 +17,7 @@ use super::exit::{CliError, io_error};
 use super::{out, progress};
 use crate::model::SessionId;
 use crate::recording::event::Event;
-use crate::recording::{Frames, Reader, RecordingError, ReviewerIdentity};
+use crate::recording::{Again, Frames, Reader, RecordingError, ReviewerIdentity};
 
 /// Bytes read from a recording at once.
 const PIECE: usize = 256 << 10;
@@ -85,18 +86,29 @@ impl Held {
     }
 }
 
-/// Fetches a session's recording into a file without a name.
+/// Fetches a session's recording into a file without a name, and shows how far it is.
 pub(crate) async fn fetch(client: &Client, session: &str, how: &str) -> Result<Held, CliError> {
+    let bar = progress::bytes("fetching", None);
+    let held = fetch_quietly(client, session, how, |bytes| bar.inc(bytes)).await;
+    bar.finish_and_clear();
+    held
+}
+
+/// As [`fetch`], telling `came` of every piece.
+pub(crate) async fn fetch_quietly(
+    client: &Client,
+    session: &str,
+    how: &str,
+    came: impl Fn(u64),
+) -> Result<Held, CliError> {
     let failed = |error| CliError::failed(format!("cannot keep what is fetched: {error}"));
     let mut stream = client.stream(&format!("/recordings/{}/content?how={how}", segment(session))).await?;
     let mut file = tempfile::tempfile().map_err(failed)?;
-    let bar = progress::bytes("fetching", None);
     while let Some(piece) = stream.next().await {
         let piece = piece?;
         file.write_all(&piece).map_err(failed)?;
-        bar.inc(piece.len() as u64);
+        came(piece.len() as u64);
     }
-    bar.finish_and_clear();
     Ok(Held { file, name: session.to_owned() })
 }
 
@@ -118,6 +130,21 @@ impl Events {
     /// The session it records.
     pub(crate) fn session(&self) -> &SessionId {
         &self.reader.header().session
+    }
+
+    /// Bytes of the file read so far.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.reader.bytes()
+    }
+
+    /// Where in the file the last event lies.
+    pub(crate) fn place(&self) -> Range<u64> {
+        self.reader.place()
+    }
+
+    /// A way to read any part again.
+    pub(crate) fn again(&self, held: &Held, identity: &ReviewerIdentity) -> Result<Again, RecordingError> {
+        Again::new(held.file.try_clone()?, self.reader.header().clone(), identity)
     }
 
     /// What stopped the reading before the end, if anything did.

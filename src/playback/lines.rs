@@ -71,6 +71,20 @@ impl Lines {
         self.line.iter().collect()
     }
 
+    /// Whether nothing is pending: the next byte begins a line, and plain text means itself.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.line.is_empty()
+            && self.column == 0
+            && self.sequence.is_none()
+            && !self.changed
+            && self.sanitiser.is_plain()
+    }
+
+    /// Counts lines that somebody looked at elsewhere; only right while [`Self::is_fresh`].
+    pub(super) const fn pass(&mut self, lines: u64) {
+        self.number = self.number.saturating_add(lines);
+    }
+
     fn take(&mut self, c: char, seen: &mut impl FnMut(Line<'_>)) {
         if let Some(mut sequence) = self.sequence.take() {
             sequence.push(c);

@@ -11,15 +11,18 @@
 mod effort;
 pub mod export;
 pub mod lines;
+pub mod mask;
 pub mod player;
 pub mod sanitise;
 pub mod screen;
 pub mod search;
+mod sieve;
 pub mod timeline;
 pub mod track;
 mod utf8;
 
 pub use export::{ExportError, Exported, Format, export};
+pub use mask::{Mask, PatternError};
 pub use player::Player;
 pub use sanitise::{Sanitiser, escape_text};
 pub use screen::Screen;

@@ -1,36 +1,34 @@
-//! The playback clock over one track: run, pause, change speed, seek, jump. Pure: time is an argument.
+//! The playback clock over one track: run, pause, change speed, seek, jump. Time is an argument.
 //!
-//! A [`Player`] always has the screen of its position. Going on feeds what came due; going back starts from the nearest
-//! picture of the screen it made on the way and feeds from there. `now` is any clock that only goes forward.
+//! A [`Player`] always has the screen of its position. Going on feeds what came due; going anywhere else starts from the
+//! nearest picture of the screen before it and feeds from there. `now` is any clock that only goes forward. Only the
+//! stretch being played is in memory; the next is read when it is due.
 
 use std::time::Duration;
 
-use super::screen::{Picture, Screen};
-use super::track::{Moment, Stop, Track, What};
+use super::screen::Screen;
+use super::track::{Moment, Stop, Track};
+use crate::recording::RecordingError;
 
 /// Speeds one can choose, in quarters: from a quarter to sixty-four times.
 const SPEEDS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Which of them is the recording's own.
 const NORMAL: usize = 2;
-/// Bytes of output between two pictures at first.
-const PICTURE_EVERY: usize = 1 << 20;
-/// Bytes that all pictures together may take.
-const MOST_PICTURES: usize = 64 << 20;
-
 /// A track being played.
 #[derive(Debug)]
 pub struct Player {
     track: Track,
     screen: Screen,
-    /// The first moment that was not fed to the screen.
+    /// The stretch being played, and its moments.
+    stretch: Option<usize>,
+    moments: Vec<Moment>,
+    /// The first of them that was not fed to the screen.
     next: usize,
     position: Duration,
     speed: usize,
     motion: Motion,
-    pictures: Vec<(usize, Picture)>,
-    picture_every: usize,
-    /// Output bytes fed since the last place for a picture.
-    fed: usize,
+    /// Why the recording could not be read again.
+    trouble: Option<RecordingError>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +45,13 @@ impl Player {
         Self {
             track,
             screen: Screen::default(),
+            stretch: None,
+            moments: Vec::new(),
             next: 0,
             position: Duration::ZERO,
             speed: NORMAL,
             motion: Motion::Paused,
-            pictures: Vec::new(),
-            picture_every: PICTURE_EVERY,
-            fed: 0,
+            trouble: None,
         }
     }
 
@@ -67,7 +65,7 @@ impl Player {
                 self.motion = Motion::Paused;
             }
         }
-        self.feed_until(self.position)
+        self.go(self.position)
     }
 
     /// Runs when paused, pauses when running; at the end, starts again from the beginning.
@@ -96,27 +94,11 @@ impl Player {
     /// Goes to a position, forward or back.
     pub fn seek(&mut self, to: Duration, now: Duration) {
         let to = to.min(self.track.length);
-        let due = self.track.moments.partition_point(|moment| moment.at <= to);
-        let best = self.pictures.iter().rev().find(|(index, _)| *index <= due);
-        let is_behind = due < self.next;
-        match best {
-            Some((index, picture)) if is_behind || *index > self.next => {
-                self.screen = Screen::thaw(picture);
-                self.next = *index;
-                self.fed = 0;
-            }
-            _ if is_behind => {
-                self.screen = Screen::default();
-                self.next = 0;
-                self.fed = 0;
-            }
-            _ => {}
-        }
         self.position = to;
         if self.is_running() {
             self.motion = Motion::Running(now, to);
         }
-        self.feed_until(to);
+        self.go(to);
     }
 
     /// Goes on by so much.
@@ -149,7 +131,9 @@ impl Player {
     #[must_use]
     pub fn wake(&self, now: Duration) -> Option<Duration> {
         let Motion::Running(..) = self.motion else { return None };
-        let due = self.track.moments.get(self.next).map_or(self.track.length, |moment| moment.at);
+        let following = self.stretch.map_or(0, |stretch| stretch.saturating_add(1));
+        let ahead = || self.track.stretches.get(following).map_or(self.track.length, |stretch| stretch.at);
+        let due = self.moments.get(self.next).map_or_else(ahead, |moment| moment.at);
         let quarters = SPEEDS.get(self.speed).copied().unwrap_or(4);
         Some(now.saturating_add(due.saturating_sub(self.position).saturating_mul(4) / quarters))
     }
@@ -158,6 +142,12 @@ impl Player {
     #[must_use]
     pub const fn screen(&self) -> &Screen {
         &self.screen
+    }
+
+    /// Why the recording could not be read again, which ends the playing.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&RecordingError> {
+        self.trouble.as_ref()
     }
 
     /// Playback time.
@@ -198,42 +188,51 @@ impl Player {
         }
     }
 
+    /// Brings the screen to a position; says whether anything was fed to it.
+    fn go(&mut self, to: Duration) -> bool {
+        let target = self.track.stretches.partition_point(|stretch| stretch.at <= to).saturating_sub(1);
+        let has_picture =
+            |index: &usize| self.track.stretches.get(*index).is_some_and(|stretch| stretch.before.is_some());
+        let from = (0..=target).rev().find(has_picture).unwrap_or(0);
+        let fed_beyond = |fed: &Moment| fed.at > to;
+        let last_fed = self.next.checked_sub(1).and_then(|last| self.moments.get(last));
+        let goes_on = self
+            .stretch
+            .is_some_and(|now| (from..=target).contains(&now) && !last_fed.is_some_and(fed_beyond));
+        let mut changed = false;
+        if !goes_on {
+            let before = self.track.stretches.get(from).and_then(|stretch| stretch.before.as_ref());
+            self.screen = before.map_or_else(Screen::default, Screen::thaw);
+            self.open(from);
+            changed = true;
+        }
+        loop {
+            changed |= self.feed_until(to);
+            let Some(now) = self.stretch.filter(|now| *now < target && self.trouble.is_none()) else { break };
+            self.open(now.saturating_add(1));
+        }
+        changed
+    }
+
+    fn open(&mut self, stretch: usize) {
+        self.stretch = Some(stretch);
+        self.next = 0;
+        self.moments = self.track.moments(stretch).unwrap_or_else(|error| {
+            self.trouble = Some(error);
+            Vec::new()
+        });
+    }
+
     fn feed_until(&mut self, to: Duration) -> bool {
         let before = self.next;
-        while let Some(Moment { at, what }) = self.track.moments.get(self.next)
+        while let Some(Moment { at, what }) = self.moments.get(self.next)
             && *at <= to
         {
             self.screen.pass(*at);
-            match what {
-                What::Output(data) => {
-                    self.fed = self.fed.saturating_add(data.len());
-                    self.screen.feed(data);
-                }
-                What::Resize(columns, rows) => self.screen.resize(*columns, *rows),
-                What::Terminal(columns, rows) => self.screen.open_terminal(*columns, *rows),
-            }
+            what.show(&mut self.screen);
             self.next = self.next.saturating_add(1);
-            if self.fed >= self.picture_every {
-                self.take_picture();
-            }
         }
         self.next != before
-    }
-
-    fn take_picture(&mut self) {
-        self.fed = 0;
-        if self.pictures.last().is_none_or(|(index, _)| *index < self.next) {
-            self.pictures.push((self.next, self.screen.freeze()));
-        }
-        let weight: usize = self.pictures.iter().map(|(_, picture)| picture.weight()).sum();
-        if weight > MOST_PICTURES {
-            let mut keep = false;
-            self.pictures.retain(|_| {
-                keep = !keep;
-                keep
-            });
-            self.picture_every = self.picture_every.saturating_mul(2);
-        }
     }
 }
 
@@ -262,7 +261,7 @@ mod tests {
                 events.push(event(n, 0, Body::Marker { label: format!("ten {n}") }));
             }
         }
-        Player::new(Track::load(events, None, None).unwrap())
+        Player::new(Track::kept(events, None, None).unwrap())
     }
 
     fn last_line(player: &Player) -> String {
@@ -299,24 +298,25 @@ mod tests {
     }
 
     #[test]
-    fn going_back_starts_from_a_picture() {
-        let mut player = counting(40, 10 << 10);
-        player.picture_every = 60 << 10;
-        player.seek(SECOND * 40, SECOND);
-        assert!(player.pictures.len() >= 5, "{}", player.pictures.len());
-        player.pictures.retain(|(index, _)| *index > 30);
+    fn going_anywhere_starts_from_a_picture() {
+        let mut player = counting(40, 300 << 10);
+        assert!(player.track.stretches.len() >= 30, "{}", player.track.stretches.len());
         player.seek(SECOND * 39, SECOND);
-        assert!(player.next == 40 && last_line(&player) == "line 39");
+        assert_eq!((last_line(&player).as_str(), player.moments.len()), ("line 39", 1));
+        for stretch in player.track.stretches.iter_mut().skip(5) {
+            stretch.before = None;
+        }
+        player.seek(SECOND * 20, SECOND);
+        assert_eq!(last_line(&player), "line 20");
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn any_way_to_a_position_shows_the_same_screen(
-            seeks in proptest::collection::vec(0_u32..40, 1..12), padding in prop_oneof![Just(0_usize), Just(20 << 10)],
+            seeks in proptest::collection::vec(0_u32..40, 1..12), padding in prop_oneof![Just(0_usize), Just(200 << 10)],
         ) {
             let mut wandering = counting(30, padding);
-            wandering.picture_every = 30 << 10;
             for to in &seeks {
                 wandering.seek(SECOND * *to, SECOND);
             }

@@ -1,7 +1,8 @@
 //! Finding text in a recording: what was printed, what was typed, commands, file names, markers.
 //!
 //! Output is searched as a person read it: sequences removed, line editing applied, across chunk borders (see
-//! [`super::lines`]); text that was written over is found too. Events are taken one at a time and nothing but the
+//! [`super::lines`]); text that was written over is found too. Lines that cannot hold the text are passed over by
+//! `sieve.rs`. Events are taken one at a time and nothing but the
 //! current lines is kept, so any recording can be searched.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::lines::{Line, Lines};
 use super::sanitise::escape_text;
+use super::sieve::Sieve;
 use super::timeline::Timeline;
 use crate::recording::event::{Body, Event, Stream};
 
@@ -25,6 +27,7 @@ const CONTEXT: usize = 60;
 pub struct Search {
     needle: String,
     ignore_case: bool,
+    sieve: Sieve,
     streams: BTreeMap<(u32, Place), Followed>,
     timeline: Timeline,
 }
@@ -83,7 +86,8 @@ impl Search {
             return Err(NeedleError);
         }
         let needle = if ignore_case { needle.to_lowercase() } else { needle.to_owned() };
-        Ok(Self { needle, ignore_case, streams: BTreeMap::new(), timeline: Timeline::default() })
+        let sieve = Sieve::new(&needle, ignore_case);
+        Ok(Self { needle, ignore_case, sieve, streams: BTreeMap::new(), timeline: Timeline::default() })
     }
 
     /// Takes the next event and returns what became known to hold the text.
@@ -129,12 +133,12 @@ impl Search {
         if self.streams.len() >= MOST_STREAMS && !self.streams.contains_key(&(event.channel, place)) {
             self.streams.pop_first();
         }
-        let Self { needle, ignore_case, streams, .. } = self;
+        let Self { needle, ignore_case, sieve, streams, .. } = self;
         let followed = streams.entry((event.channel, place)).or_default();
         followed.last_change = event.at;
         let mut found = Vec::new();
         let Followed { lines, found_in, .. } = followed;
-        lines.feed(data, |line| {
+        sieve.feed(lines, data, |line| {
             let hit = look(needle, *ignore_case, line, found_in);
             found.extend(hit.map(|text| Found {
                 at: event.at,
@@ -223,7 +227,7 @@ fn cut_out(needle: &str, ignore_case: bool, text: &str) -> Option<String> {
 }
 
 /// Keys as text: Enter ends a line, Delete takes a character back.
-fn typed(data: &[u8]) -> Vec<u8> {
+pub(super) fn typed(data: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(data.len());
     for byte in data {
         match byte {

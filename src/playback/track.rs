@@ -1,21 +1,44 @@
-//! One channel of a recording, loaded for playing: outputs, resizes and places to jump to, each with its time.
+//! One channel of a recording, made ready for playing: stretches to play from, and places to jump to.
 //!
-//! Long pauses are shortened here, once, so that the player only ever deals with playback time. The bytes are held in
-//! memory up to a budget; a recording past it is for `postern export`. Read [`super::player`] next.
+//! The whole recording is gone through once. Every few hundred kilobytes the screen is kept as it was ([`Picture`]) with
+//! the place in the file, so that any moment is a picture and a short stretch away, however long the recording is.
+//! Its bytes are not kept: a stretch is read again when it is played ([`Replay`]). Long pauses are shortened here, so
+//! that the player only ever deals with playback time. Read [`super::player`] next.
 
-use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::screen::bounded;
+use super::screen::{Picture, Screen, bounded};
 use super::timeline::Timeline;
 use crate::recording::event::{Body, Event};
+use crate::recording::{Again, RecordingError};
 
-/// Output that is held in memory, in bytes.
-pub const MOST_BYTES: usize = 512 << 20;
-/// Moments that are held in memory.
-pub const MOST_MOMENTS: usize = 8 << 20;
+/// What is played between two pictures at first, as [`weight`] counts.
+const STRETCH: usize = 256 << 10;
+/// Bytes of the file that one stretch may reach over: other channels' frames lie between its own.
+const REACH: u64 = 1 << 20;
+/// Bytes that all pictures together may take.
+const MOST_PICTURES: usize = 64 << 20;
+/// What an event costs besides its bytes.
+const EVENT_COST: usize = 128;
+
+/// Reads parts of a recording again.
+pub trait Replay: Debug + Send {
+    /// The events that lie in a place of the recording.
+    ///
+    /// # Errors
+    /// When the recording is no longer what it was.
+    fn again(&mut self, place: Range<u64>) -> Result<Vec<Event>, RecordingError>;
+}
+
+impl Replay for Again {
+    fn again(&mut self, place: Range<u64>) -> Result<Vec<Event>, RecordingError> {
+        self.events(place)
+    }
+}
 
 /// One channel, ready to play.
 #[derive(Debug)]
@@ -24,12 +47,23 @@ pub struct Track {
     pub channel: u32,
     /// What the recording is about.
     pub timeline: Timeline,
-    /// What happens, in order.
-    pub moments: Vec<Moment>,
     /// Places to jump to, in order.
     pub stops: Vec<Stop>,
     /// Playback time of the last event.
     pub length: Duration,
+    pub(super) stretches: Vec<Stretch>,
+    bends: Bends,
+    replay: Box<dyn Replay>,
+}
+
+/// A part of the recording, and the screen before it.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    /// Playback time of its first moment.
+    pub(super) at: Duration,
+    /// Left out where there were too many; the first has one.
+    pub(super) before: Option<Picture>,
+    place: Range<u64>,
 }
 
 /// Something that changes the screen.
@@ -75,129 +109,252 @@ pub enum TrackError<E> {
         "nothing was printed in this recording: use `postern export --format jsonl` to see what happened"
     )]
     NothingPrinted,
-    /// The recording is larger than a player should hold.
-    #[error("this recording has more than 512 MiB of output: use `postern export` or `postern search`")]
-    TooLarge,
 }
 
 impl Track {
-    /// Loads a channel, or the main one; pauses longer than `idle_limit` become that long.
+    /// Goes through a recording once for a channel, or the main one; pauses longer than `idle_limit` become that long.
+    /// Each event comes with its place, with which `replay` finds it again.
     ///
     /// # Errors
-    /// When the recording cannot be read, is too large, or has nothing to play.
+    /// When the recording cannot be read, or has nothing to play.
     pub fn load<E>(
-        events: impl IntoIterator<Item = Result<Event, E>>,
+        events: impl IntoIterator<Item = Result<(Range<u64>, Event), E>>,
+        replay: Box<dyn Replay>,
         channel: Option<u32>,
         idle_limit: Option<Duration>,
     ) -> Result<Self, TrackError<E>> {
-        let mut loading = Loading::new(idle_limit.unwrap_or(Duration::MAX));
+        let mut loading = Loading {
+            wanted: channel,
+            timeline: Timeline::default(),
+            bends: Bends::new(idle_limit.unwrap_or(Duration::MAX)),
+            shooting: None,
+        };
         for event in events {
-            let event = event.map_err(TrackError::Recording)?;
+            let (place, event) = event.map_err(TrackError::Recording)?;
             if channel.is_none_or(|wanted| event.channel == 0 || event.channel == wanted) {
-                loading.take(event)?;
+                loading.take(place, &event);
             }
         }
-        loading.finish(channel)
+        loading.finish(replay)
+    }
+
+    /// The moments of a stretch.
+    pub(super) fn moments(&mut self, stretch: usize) -> Result<Vec<Moment>, RecordingError> {
+        let Some(Stretch { place, .. }) = self.stretches.get(stretch) else { return Ok(Vec::new()) };
+        let events = self.replay.again(place.clone())?;
+        let ours = events.into_iter().filter(|event| event.channel == self.channel);
+        Ok(ours
+            .filter_map(|event| Some(Moment { at: self.bends.playback(event.at), what: what(&event.body)? }))
+            .collect())
     }
 }
 
-struct Loading {
+/// Where recording time and playback time part.
+#[derive(Debug)]
+struct Bends {
     idle_limit: Duration,
-    timeline: Timeline,
-    moments: BTreeMap<u32, Vec<Moment>>,
-    /// Recording time and playback time, wherever they part.
     bends: Vec<(u64, Duration)>,
     last: u64,
-    held: usize,
-    count: usize,
 }
 
-impl Loading {
+impl Bends {
     fn new(idle_limit: Duration) -> Self {
-        Self {
-            idle_limit,
-            timeline: Timeline::default(),
-            moments: BTreeMap::new(),
-            bends: vec![(0, Duration::ZERO)],
-            last: 0,
-            held: 0,
-            count: 0,
-        }
-    }
-
-    fn take<E>(&mut self, event: Event) -> Result<(), TrackError<E>> {
-        self.pass(event.at);
-        self.timeline.observe(&event);
-        let at = self.playback_time(event.at);
-        let what = match event.body {
-            Body::Output { data, .. } => {
-                self.held = self.held.saturating_add(data.len());
-                What::Output(data)
-            }
-            Body::Resize { columns, rows } => What::Resize(bounded(columns), bounded(rows)),
-            Body::Terminal { columns, rows, .. } => What::Terminal(bounded(columns), bounded(rows)),
-            Body::SessionStarted(_)
-            | Body::ChannelOpened { .. }
-            | Body::Environment { .. }
-            | Body::Shell
-            | Body::Exec { .. }
-            | Body::Subsystem { .. }
-            | Body::Forward { .. }
-            | Body::Input { .. }
-            | Body::Signal { .. }
-            | Body::Closed { .. }
-            | Body::Exit { .. }
-            | Body::ExitSignal { .. }
-            | Body::File(_)
-            | Body::Refused { .. }
-            | Body::Decision { .. }
-            | Body::Marker { .. }
-            | Body::ChannelClosed
-            | Body::SessionEnded { .. } => return Ok(()),
-        };
-        self.count = self.count.saturating_add(1);
-        if self.held > MOST_BYTES || self.count > MOST_MOMENTS {
-            return Err(TrackError::TooLarge);
-        }
-        self.moments.entry(event.channel).or_default().push(Moment { at, what });
-        Ok(())
+        Self { idle_limit, bends: vec![(0, Duration::ZERO)], last: 0 }
     }
 
     /// Shortens the pause before an event, when it is too long.
     fn pass(&mut self, at: u64) {
         let pause = Duration::from_micros(at.saturating_sub(self.last));
         if pause > self.idle_limit {
-            let shortened = self.playback_time(self.last).saturating_add(self.idle_limit);
+            let shortened = self.playback(self.last).saturating_add(self.idle_limit);
             self.bends.push((at, shortened));
         }
         self.last = self.last.max(at);
     }
 
-    fn playback_time(&self, at: u64) -> Duration {
+    fn playback(&self, at: u64) -> Duration {
         let after = self.bends.partition_point(|(real, _)| *real <= at);
         let (real, playback) =
             after.checked_sub(1).and_then(|i| self.bends.get(i)).copied().unwrap_or((0, Duration::ZERO));
         playback.saturating_add(Duration::from_micros(at.saturating_sub(real)))
     }
+}
 
-    fn finish<E>(mut self, wanted: Option<u32>) -> Result<Track, TrackError<E>> {
-        let main = self.timeline.main_channel().or_else(|| self.moments.keys().next().copied());
-        let channel = wanted.or(main).ok_or(TrackError::NothingPrinted)?;
-        let moments = self.moments.remove(&channel).ok_or(TrackError::NoSuchChannel(channel))?;
+struct Loading {
+    wanted: Option<u32>,
+    timeline: Timeline,
+    bends: Bends,
+    shooting: Option<Shooting>,
+}
+
+impl Loading {
+    fn take(&mut self, place: Range<u64>, event: &Event) {
+        self.bends.pass(event.at);
+        self.timeline.observe(event);
+        let Some(what) = what(&event.body) else { return };
+        // Nobody chose: a channel that opens a terminal is played rather than one that only printed.
+        let is_terminal = matches!(what, What::Terminal(..));
+        let is_better = self.shooting.as_ref().is_none_or(|now| {
+            self.wanted.is_none() && is_terminal && !now.has_terminal && now.channel != event.channel
+        });
+        if is_better {
+            self.shooting = Some(Shooting::new(event.channel));
+        }
+        if let Some(shooting) = self.shooting.as_mut().filter(|now| now.channel == event.channel) {
+            shooting.has_terminal |= is_terminal;
+            shooting.take(place, self.bends.playback(event.at), &what);
+        }
+    }
+
+    fn finish<E>(self, replay: Box<dyn Replay>) -> Result<Track, TrackError<E>> {
+        let none = || self.wanted.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel);
+        let Shooting { channel, stretches, .. } = self.shooting.ok_or_else(none)?;
         let entries = self.timeline.entries.iter();
         let mut stops: Vec<Stop> = entries
-            .map(|entry| Stop { at: self.playback_time(entry.at), label: entry.text.clone() })
+            .map(|entry| Stop { at: self.bends.playback(entry.at), label: entry.text.clone() })
             .collect();
         stops.sort_by_key(|stop| stop.at);
-        let length = self.playback_time(self.last);
-        Ok(Track { channel, timeline: self.timeline, moments, stops, length })
+        let length = self.bends.playback(self.bends.last);
+        Ok(Track { channel, timeline: self.timeline, stops, length, stretches, bends: self.bends, replay })
     }
+}
+
+/// Takes pictures of one channel's screen on the way.
+struct Shooting {
+    channel: u32,
+    has_terminal: bool,
+    screen: Screen,
+    stretches: Vec<Stretch>,
+    every: usize,
+    /// Cost of what was shown since the last picture.
+    shown: usize,
+    kept: usize,
+    /// Where the last moment's frame begins: a picture can only stand before the first of a frame.
+    last: Option<u64>,
+}
+
+impl Shooting {
+    fn new(channel: u32) -> Self {
+        Self {
+            channel,
+            has_terminal: false,
+            screen: Screen::default(),
+            stretches: Vec::new(),
+            every: STRETCH,
+            shown: 0,
+            kept: 0,
+            last: None,
+        }
+    }
+
+    fn take(&mut self, place: Range<u64>, at: Duration, what: &What) {
+        let is_due = self.stretches.last().is_none_or(|stretch| {
+            self.shown >= self.every || place.end.saturating_sub(stretch.place.start) > REACH
+        });
+        if self.last.replace(place.start) != Some(place.start) && is_due {
+            self.shoot(place.start, at);
+        }
+        if let Some(stretch) = self.stretches.last_mut() {
+            stretch.place.end = place.end;
+        }
+        self.screen.pass(at);
+        self.shown = self.shown.saturating_add(what.show(&mut self.screen)).saturating_add(EVENT_COST);
+    }
+
+    fn shoot(&mut self, start: u64, at: Duration) {
+        self.shown = 0;
+        let before = self.screen.freeze();
+        self.kept = self.kept.saturating_add(before.weight());
+        self.stretches.push(Stretch { at, before: Some(before), place: start..start });
+        if self.kept > MOST_PICTURES {
+            self.thin();
+        }
+    }
+
+    /// Gives up every second picture.
+    fn thin(&mut self) {
+        let mut is_kept = false;
+        self.kept = 0;
+        for stretch in &mut self.stretches {
+            is_kept ^= stretch.before.is_some();
+            stretch.before.take_if(|_| !is_kept);
+            self.kept = self.kept.saturating_add(stretch.before.as_ref().map_or(0, Picture::weight));
+        }
+        self.every = self.every.saturating_mul(2);
+    }
+}
+
+impl What {
+    /// Brings it to the screen; says how many bytes that were.
+    pub(super) fn show(&self, screen: &mut Screen) -> usize {
+        match self {
+            Self::Output(data) => {
+                screen.feed(data);
+                return data.len();
+            }
+            Self::Resize(columns, rows) => screen.resize(*columns, *rows),
+            Self::Terminal(columns, rows) => screen.open_terminal(*columns, *rows),
+        }
+        0
+    }
+}
+
+/// What an event does to a screen, if anything.
+fn what(body: &Body) -> Option<What> {
+    Some(match body {
+        Body::Output { data, .. } => What::Output(data.clone()),
+        Body::Resize { columns, rows } => What::Resize(bounded(*columns), bounded(*rows)),
+        Body::Terminal { columns, rows, .. } => What::Terminal(bounded(*columns), bounded(*rows)),
+        Body::SessionStarted(_)
+        | Body::ChannelOpened { .. }
+        | Body::Environment { .. }
+        | Body::Shell
+        | Body::Exec { .. }
+        | Body::Subsystem { .. }
+        | Body::Forward { .. }
+        | Body::Input { .. }
+        | Body::Signal { .. }
+        | Body::Closed { .. }
+        | Body::Exit { .. }
+        | Body::ExitSignal { .. }
+        | Body::File(_)
+        | Body::Refused { .. }
+        | Body::Decision { .. }
+        | Body::Marker { .. }
+        | Body::ChannelClosed
+        | Body::SessionEnded { .. } => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::recording::event::Stream;
+
+    /// Events in memory, each in a frame of its own.
+    #[derive(Debug)]
+    struct Kept(Vec<Event>);
+
+    impl Replay for Kept {
+        fn again(&mut self, place: Range<u64>) -> Result<Vec<Event>, RecordingError> {
+            let index = |place| usize::try_from(place).unwrap_or(usize::MAX);
+            Ok(self.0.get(index(place.start)..index(place.end)).unwrap_or_default().to_vec())
+        }
+    }
+
+    impl Track {
+        /// A track of events in memory.
+        pub(crate) fn kept<E>(
+            events: impl IntoIterator<Item = Result<Event, E>>,
+            channel: Option<u32>,
+            idle_limit: Option<Duration>,
+        ) -> Result<Self, TrackError<E>> {
+            let events: Result<Vec<Event>, E> = events.into_iter().collect();
+            let events = events.map_err(TrackError::Recording)?;
+            let placed = (0..).zip(events.clone()).map(|(n, event)| Ok((n..n + 1, event)));
+            Self::load(placed.collect::<Vec<_>>(), Box::new(Kept(events)), channel, idle_limit)
+        }
+    }
 
     fn output(at: u64, channel: u32) -> Result<Event, &'static str> {
         let data = Bytes::from_static(b"x");
@@ -210,8 +367,8 @@ mod tests {
         let marker =
             Ok(Event { at: 105 * second, channel: 0, body: Body::Marker { label: "here".to_owned() } });
         let events = [output(second, 1), output(101 * second, 1), marker, output(106 * second, 1)];
-        let track = Track::load(events, None, Some(Duration::from_secs(2))).unwrap();
-        let times: Vec<u64> = track.moments.iter().map(|m| m.at.as_secs()).collect();
+        let mut track = Track::kept(events, None, Some(Duration::from_secs(2))).unwrap();
+        let times: Vec<u64> = track.moments(0).unwrap().iter().map(|m| m.at.as_secs()).collect();
         assert_eq!(times, [1, 3, 6]);
         assert_eq!(track.stops, [Stop { at: Duration::from_secs(5), label: "here".to_owned() }]);
         assert_eq!(track.length, Duration::from_secs(6));
@@ -222,17 +379,17 @@ mod tests {
         let terminal =
             Body::Terminal { columns: 1 << 31, rows: 0, term: "xterm".to_owned(), modes: Vec::new() };
         let events = [output(1, 1), Ok(Event { at: 2, channel: 2, body: terminal }), output(3, 2)];
-        let track = Track::load(events, None, None).unwrap();
+        let mut track = Track::kept(events, None, None).unwrap();
         assert_eq!(track.channel, 2);
-        assert_eq!(track.moments[0].what, What::Terminal(1000, 1));
+        assert_eq!(track.moments(0).unwrap()[0].what, What::Terminal(1000, 1));
     }
 
     #[test]
     fn what_cannot_be_played_says_why() {
         let none: [Result<Event, &str>; 0] = [];
-        assert!(matches!(Track::load(none, None, None), Err(TrackError::NothingPrinted)));
-        assert!(matches!(Track::load([output(1, 1)], Some(7), None), Err(TrackError::NoSuchChannel(7))));
+        assert!(matches!(Track::kept(none, None, None), Err(TrackError::NothingPrinted)));
+        assert!(matches!(Track::kept([output(1, 1)], Some(7), None), Err(TrackError::NoSuchChannel(7))));
         let broken = [output(1, 1), Err("cut")];
-        assert!(matches!(Track::load(broken, None, None), Err(TrackError::Recording("cut"))));
+        assert!(matches!(Track::kept(broken, None, None), Err(TrackError::Recording("cut"))));
     }
 }

@@ -30,6 +30,11 @@ impl Utf8 {
         }
     }
 
+    /// Whether the last feed ended between two characters.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.carried.is_empty()
+    }
+
     fn decode(&mut self, bytes: &[u8], text: &mut String) {
         let mut chunks = bytes.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {

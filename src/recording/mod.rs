@@ -13,6 +13,7 @@
 //! let finished = recorder.finish(EndReason::ClientLeft).await?;
 //! ```
 
+mod again;
 mod codec;
 mod compress;
 mod digest;
@@ -34,6 +35,7 @@ mod seal;
 mod spool;
 mod verify;
 
+pub use again::Again;
 pub use digest::{Digest, NotADigest};
 pub use disk::{Area, Disk, RealDisk, Space};
 pub use error::RecordingError;

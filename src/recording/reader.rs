@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
+use std::ops::Range;
 use std::path::Path;
 
 use aes_gcm::aead::AeadInOut;
@@ -204,6 +205,7 @@ pub struct Reader<R> {
     frames: Frames<R>,
     opener: Opener,
     pending: std::vec::IntoIter<Event>,
+    place: Range<u64>,
     is_over: bool,
 }
 
@@ -224,7 +226,7 @@ impl<R: Read> Reader<R> {
     /// When the identity does not open the recording.
     pub fn new(frames: Frames<R>, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
         let opener = Opener::new(frames.header(), identity)?;
-        Ok(Self { frames, opener, pending: Vec::new().into_iter(), is_over: false })
+        Ok(Self { frames, opener, pending: Vec::new().into_iter(), place: 0..0, is_over: false })
     }
 
     /// What the recording says about itself in clear.
@@ -237,8 +239,20 @@ impl<R: Read> Reader<R> {
         self.frames.outcome()
     }
 
+    /// Bytes of whole frames read so far, the header included.
+    pub const fn bytes(&self) -> u64 {
+        self.frames.bytes()
+    }
+
+    /// Where in the file the frame of the last event lies.
+    pub fn place(&self) -> Range<u64> {
+        self.place.clone()
+    }
+
     fn refill(&mut self) -> Result<bool, RecordingError> {
+        let begin = self.frames.bytes();
         let Some(frame) = self.frames.next_frame()? else { return Ok(false) };
+        self.place = begin..self.frames.bytes();
         if matches!(frame.kind, Kind::Chunk | Kind::LastChunk) {
             self.pending = self.opener.open(frame)?.into_iter();
         }
@@ -285,6 +299,12 @@ impl Opener {
         let cipher = Aes256Gcm::new(payload.expose().into());
         let session = header.session.to_string();
         Ok(Self { cipher, header: header.hash(), session, floor: 0, has_started: false })
+    }
+
+    /// Goes on anywhere: the next frame need not follow the one before.
+    pub(super) const fn resume(&mut self) {
+        self.floor = 0;
+        self.has_started = true;
     }
 
     /// The events of a sealed frame.

@@ -73,6 +73,33 @@ fn an_asciicast_export_is_accepted_by_asciinema() {
 }
 
 #[test]
+fn a_transcript_reads_as_a_log_and_stars_out_secrets_in_the_copy_alone() {
+    let world = World::shared();
+    let session =
+        recorded(world, "printf 'tok\\033[1men=hun'; sleep 0.2; printf 'ter22\\n'; echo plain words");
+    let carol = world.hand("carol");
+    let key = world.reading_key();
+    let export =
+        |more: &[&str]| carol.ok(&[&["export", &session, "--identity", &key, "--format"], more].concat());
+    let text = export(&["text"]);
+    assert!(
+        text.starts_with(&format!("# transcript of {session}: ")) && text.contains("secrets masked"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  output     plain words") && text.contains("  output     token=********"),
+        "{text}"
+    );
+    assert!(text.contains("  ended      ") && !text.contains("hunter22"), "{text}");
+    assert!(export(&["text", "--no-mask"]).contains("token=hunter22"));
+    let masked = export(&["asciicast", "--mask-pattern", "plain (w[a-z]+)"]);
+    assert!(masked.contains("secrets masked") && masked.contains("plain *****"), "{masked}");
+    assert!(!masked.contains("ter22") && export(&["asciicast"]).contains("ter22"), "{masked}");
+    carol.refused(&["export", &session, "--identity", &key, "--format", "raw", "--mask"]);
+    carol.ok(&["verify", &session, "--identity", &key]);
+}
+
+#[test]
 fn playing_at_once_shows_the_session_and_leaves_a_trace() {
     let world = World::shared();
     let session = recorded(world, "echo played back");

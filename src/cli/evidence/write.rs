@@ -244,7 +244,7 @@ pub(super) fn opened(
     format: Format,
 ) -> Result<Option<Vec<u8>>, CliError> {
     let mut events = Events::open(held, identity)?;
-    let settings = Settings { format, channel: None, input: true, unsanitised: false };
+    let settings = Settings { format, channel: None, input: true, unsanitised: false, is_masked: false };
     let mut bytes = Vec::new();
-    Ok(export(events.by_ref(), settings, &mut bytes).is_ok().then_some(bytes))
+    Ok(export(events.by_ref(), settings, None, &mut bytes).is_ok().then_some(bytes))
 }

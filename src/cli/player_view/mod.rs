@@ -11,4 +11,4 @@ mod run;
 mod signals;
 mod view;
 
-pub use run::{ViewError, ViewOptions, play, print_through};
+pub use run::{ViewError, ViewOptions, is_interactive, play, print_through};

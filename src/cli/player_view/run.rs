@@ -44,27 +44,29 @@ pub enum ViewError<E> {
     /// The recording has nothing to play, or could not be read.
     #[error(transparent)]
     Track(#[from] TrackError<E>),
+    /// The recording was read once, and not again.
+    #[error("the recording changed while it was played: {0}")]
+    Changed(String),
     /// The reviewer's terminal failed.
     #[error("the terminal failed: {0}")]
     Terminal(#[from] io::Error),
 }
 
-/// Plays a recording: interactively on a terminal, otherwise printed through.
+/// Whether playing will be interactive.
+#[must_use]
+pub fn is_interactive(options: &ViewOptions) -> bool {
+    !options.print && io::stdout().is_terminal() && io::stdin().is_terminal()
+}
+
+/// Plays a track that was loaded, with keys.
 ///
 /// # Errors
-/// When there is nothing to play, the recording cannot be read, or the terminal fails.
-pub fn play<E>(
-    events: impl IntoIterator<Item = Result<Event, E>>,
-    options: ViewOptions,
-    clock: &Clock,
-) -> Result<(), ViewError<E>> {
-    let is_interactive = !options.print && io::stdout().is_terminal() && io::stdin().is_terminal();
-    if is_interactive {
-        let track = Track::load(events, options.channel, options.idle_limit)?;
-        interact(Player::new(track), options, clock)?;
-        return Ok(());
+/// When the recording cannot be read again, or the terminal fails.
+pub fn play<E>(track: Track, options: ViewOptions, clock: &Clock) -> Result<(), ViewError<E>> {
+    match interact(Player::new(track), options, clock)? {
+        None => Ok(()),
+        Some(trouble) => Err(ViewError::Changed(trouble)),
     }
-    print_through(events, options, &mut io::stdout().lock())
 }
 
 /// Prints a channel's output, sanitised, as fast as it goes.
@@ -107,7 +109,8 @@ fn write_on(bytes: &[u8], to: &mut dyn Write) -> io::Result<bool> {
     }
 }
 
-fn interact(mut player: Player, options: ViewOptions, clock: &Clock) -> io::Result<()> {
+/// Plays until somebody leaves; answers with what kept the recording from being read again.
+fn interact(mut player: Player, options: ViewOptions, clock: &Clock) -> io::Result<Option<String>> {
     let signals = Signals::watch()?;
     let mut view = View::open(io::stdout())?;
     begin(&mut player, options, clock.since_boot());
@@ -129,11 +132,12 @@ fn interact(mut player: Player, options: ViewOptions, clock: &Clock) -> io::Resu
                 Key::Key(_) | Key::FocusGained | Key::FocusLost | Key::Mouse(_) | Key::Paste(_) => {}
             }
         }
-        if signals.came() {
+        if signals.came() || player.trouble().is_some() {
             break;
         }
     }
-    view.close()
+    view.close()?;
+    Ok(player.trouble().map(ToString::to_string))
 }
 
 /// Brings a fresh player to the speed and place wanted, and starts it; at the very end there is nothing to start.
@@ -241,7 +245,7 @@ mod tests {
     #[test]
     fn a_player_begins_where_and_as_fast_as_asked() {
         let begun = |speed, at| {
-            let mut player = Player::new(Track::load(events(), Some(1), None).unwrap());
+            let mut player = Player::new(Track::kept(events(), Some(1), None).unwrap());
             begin(&mut player, ViewOptions { speed, at, ..ViewOptions::default() }, SECOND);
             (player.speed().to_string(), player.position().as_secs(), player.is_running())
         };
@@ -254,7 +258,7 @@ mod tests {
 
     #[test]
     fn keys_do_what_the_help_says() {
-        let mut player = Player::new(Track::load(events(), None, None).unwrap());
+        let mut player = Player::new(Track::kept(events(), None, None).unwrap());
         let mut press = |code: KeyCode, modifiers: KeyModifiers| {
             let outcome = obey(KeyEvent::new(code, modifiers), &mut player, SECOND);
             (outcome, player.position().as_secs(), player.speed().to_string())

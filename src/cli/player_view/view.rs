@@ -201,7 +201,7 @@ mod tests {
             event(1, Body::Output { stream: Stream::Stdout, data: Bytes::from_static(output) }),
             event(3_725_000_000, Body::Exit { status: 0 }),
         ];
-        let mut player = Player::new(Track::load(events, None, None).unwrap());
+        let mut player = Player::new(Track::kept(events, None, None).unwrap());
         player.seek(Duration::from_secs(1), Duration::ZERO);
         player
     }

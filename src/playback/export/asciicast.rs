@@ -107,7 +107,8 @@ impl Asciicast {
             || "a session".to_owned(),
             |facts| format!("{}@{} by {}, {}", facts.login, facts.target, facts.person_name, facts.session),
         );
-        format!("{what} (exported copy, not evidence)")
+        let masked = if self.settings.is_masked { ", secrets masked" } else { "" };
+        format!("{what} (exported copy, not evidence{masked})")
     }
 
     fn write(&mut self, at: u64, code: &str, data: &str, to: &mut dyn Write) -> io::Result<()> {

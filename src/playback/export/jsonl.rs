@@ -1,6 +1,7 @@
 //! Every event as one line of JSON, bytes in base64: the whole recording for programs.
 //!
-//! The form is that of `recordings-schema/events.schema.json`. Typed input is left out unless asked for.
+//! The form is that of `recordings-schema/events.schema.json`. Typed input is left out unless asked for. A
+//! masked copy says so in a marker after its first event.
 
 use std::io::{self, Write};
 
@@ -27,6 +28,12 @@ impl Encoder for JsonLines {
             return Ok(());
         }
         serde_json::to_writer(&mut *to, event)?;
+        if self.settings.is_masked && self.exported.events == 0 {
+            to.write_all(b"\n")?;
+            let label = "exported copy, not evidence, secrets masked".to_owned();
+            let marker = Event { at: event.at, channel: 0, body: Body::Marker { label } };
+            serde_json::to_writer(&mut *to, &marker)?;
+        }
         self.exported.events = self.exported.events.saturating_add(1);
         to.write_all(b"\n")
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::*;
+use crate::playback::Mask;
 use crate::recording::event::{Body, Event, Stream};
 
 type Read = Result<Event, std::convert::Infallible>;
@@ -24,12 +25,12 @@ fn terminal(columns: u32, rows: u32) -> Read {
 }
 
 fn settings(format: Format) -> Settings {
-    Settings { format, channel: None, input: false, unsanitised: false }
+    Settings { format, channel: None, input: false, unsanitised: false, is_masked: false }
 }
 
 fn run(events: Vec<Read>, settings: Settings) -> String {
     let mut written = Vec::new();
-    export(events, settings, &mut written).unwrap();
+    export(events, settings, None, &mut written).unwrap();
     String::from_utf8(written).unwrap()
 }
 
@@ -110,7 +111,7 @@ fn output_without_a_terminal_gets_returns_and_only_one() {
 #[test]
 fn raw_is_exact_and_unsanitised_is_on_request() {
     let mut written = Vec::new();
-    export(session(), settings(Format::Raw), &mut written).unwrap();
+    export(session(), settings(Format::Raw), None, &mut written).unwrap();
     assert_eq!(written, b"caf\xc3\xa9\r\n\x1b]52;c;AAAA\x07\xff");
     let text = run(session(), Settings { unsanitised: true, ..settings(Format::Asciicast) });
     assert!(text.contains("\\u001b]52;c;AAAA"), "{text}");
@@ -127,10 +128,47 @@ fn json_lines_are_the_events() {
 #[test]
 fn a_broken_recording_and_an_empty_one_are_errors() {
     let broken: Vec<Result<Event, std::io::Error>> = vec![Err(std::io::Error::other("cut"))];
-    let result = export(broken, settings(Format::Raw), &mut Vec::new());
+    let result = export(broken, settings(Format::Raw), None, &mut Vec::new());
     assert!(matches!(result, Err(ExportError::Recording(_))));
-    let result = export(session(), Settings { channel: Some(9), ..settings(Format::Raw) }, &mut Vec::new());
+    let result =
+        export(session(), Settings { channel: Some(9), ..settings(Format::Raw) }, None, &mut Vec::new());
     assert!(matches!(result, Err(ExportError::NoSuchChannel(9))));
-    let result = export(Vec::<Read>::new(), settings(Format::Asciicast), &mut Vec::new());
+    let result = export(Vec::<Read>::new(), settings(Format::Asciicast), None, &mut Vec::new());
     assert!(matches!(result, Err(ExportError::NothingPrinted)));
+}
+
+#[test]
+fn a_transcript_reads_as_a_log_and_acts_on_nothing() {
+    let mut events = session();
+    events.insert(1, event(1, Body::Shell));
+    events.push(output(3_661_500_000, b"tail"));
+    let text = run(events.clone(), settings(Format::Text));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "0:00:00.000  1  shell      shell",
+            "0:00:02.000  1  command    café",
+            "0:00:03.000  0  marker     look\\n\\u{202e}",
+            "0:00:03.100  2  exit       status 9",
+            "0:00:03.200  1  exit       status 3",
+            "1:01:01.500  1  output     \u{fffd}tail",
+        ]
+    );
+    let with = run(events, Settings { input: true, ..settings(Format::Text) });
+    assert!(with.contains("0:00:01.600  1  typed      hunter2"), "{with}");
+}
+
+#[test]
+fn a_masked_copy_says_so_in_every_format() {
+    let events = || vec![terminal(80, 24), output(1, b"token=hunt"), output(2, b"er22\r\n")];
+    let mask = Mask::new(&[]).unwrap();
+    for format in [Format::Asciicast, Format::AsciicastV3, Format::JsonLines, Format::Text] {
+        let mut written = Vec::new();
+        let exported = export(events(), settings(format), Some(&mask), &mut written).unwrap();
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(exported.masked, 1, "{text}");
+        assert!(!text.contains("hunt") && !text.contains("aHVudA"), "{text}");
+        assert!(format == Format::Text || text.contains("secrets masked"), "{text}");
+    }
 }

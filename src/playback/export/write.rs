@@ -8,6 +8,8 @@ use std::str::FromStr;
 use super::asciicast::{Asciicast, Version};
 use super::jsonl::JsonLines;
 use super::raw::Raw;
+use super::text::Transcript;
+use crate::playback::mask::{Mask, Masked};
 use crate::recording::event::Event;
 
 /// A format to export to.
@@ -21,11 +23,13 @@ pub enum Format {
     JsonLines,
     /// The bytes of a channel, exactly as they were. Not safe to show on a terminal.
     Raw,
+    /// A transcript to read: a line for each line of output and each thing that happened, with its time.
+    Text,
 }
 
 /// A name that is no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no export format: use asciicast, asciicast-v3, jsonl or raw")]
+#[error("{0:?} is no export format: use asciicast, asciicast-v3, jsonl, text or raw")]
 pub struct FormatError(String);
 
 /// What to export.
@@ -39,6 +43,8 @@ pub struct Settings {
     pub input: bool,
     /// Whether asciicast output keeps sequences that act on a viewer's terminal. JSON lines and raw always do.
     pub unsanitised: bool,
+    /// Whether the copy has to say that secrets were starred out; [`export`] sees to it.
+    pub is_masked: bool,
 }
 
 /// What was exported.
@@ -50,6 +56,8 @@ pub struct Exported {
     pub channel: Option<u32>,
     /// Sequences and characters that were left out or replaced because they act on terminals.
     pub dropped: u64,
+    /// Secrets that were starred out.
+    pub masked: u64,
 }
 
 /// Why an export stopped.
@@ -69,11 +77,27 @@ pub enum ExportError {
     NothingPrinted,
 }
 
-/// Writes a recording's events in another format.
+/// Writes a recording's events in another format, without what `mask` finds.
 ///
 /// # Errors
 /// When the recording cannot be read, the format has nothing to write, or writing fails.
 pub fn export<E>(
+    events: impl IntoIterator<Item = Result<Event, E>>,
+    settings: Settings,
+    mask: Option<&Mask>,
+    to: &mut dyn Write,
+) -> Result<Exported, ExportError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let settings = Settings { is_masked: mask.is_some(), ..settings };
+    let Some(mask) = mask else { return write(events, settings, to) };
+    let mut masked = Masked::new(events.into_iter(), mask);
+    let exported = write(masked.by_ref(), settings, to)?;
+    Ok(Exported { masked: masked.found(), ..exported })
+}
+
+fn write<E>(
     events: impl IntoIterator<Item = Result<Event, E>>,
     settings: Settings,
     to: &mut dyn Write,
@@ -86,6 +110,7 @@ where
         Format::AsciicastV3 => Box::new(Asciicast::new(Version::Three, settings)),
         Format::JsonLines => Box::new(JsonLines::new(settings)),
         Format::Raw => Box::new(Raw::new(settings)),
+        Format::Text => Box::new(Transcript::new(settings)),
     };
     for event in events {
         let event = event.map_err(|error| ExportError::Recording(Box::new(error)))?;
@@ -115,6 +140,7 @@ impl FromStr for Format {
             "asciicast-v3" => Ok(Self::AsciicastV3),
             "jsonl" => Ok(Self::JsonLines),
             "raw" => Ok(Self::Raw),
+            "text" => Ok(Self::Text),
             _ => Err(FormatError(text.chars().take(40).collect())),
         }
     }

@@ -87,8 +87,19 @@ impl Sanitiser {
     pub fn feed_into(&mut self, bytes: &[u8], safe: &mut String) {
         let mut text = String::with_capacity(bytes.len());
         self.utf8.feed(bytes, &mut text);
-        for c in text.chars() {
-            self.take(c, safe);
+        let mut rest = text.as_str();
+        while let Some(c) = rest.chars().next() {
+            // Most of what terminals get is plain text, which passes whole.
+            let plain =
+                if self.state == State::Ground && !self.drawing.is_on() { plain_run(rest) } else { 0 };
+            let Some((run, after)) = rest.split_at_checked(plain.max(c.len_utf8())) else { break };
+            if plain > 0 {
+                self.marks = 0;
+                safe.push_str(run);
+            } else {
+                self.take(c, safe);
+            }
+            rest = after;
         }
     }
 
@@ -110,6 +121,11 @@ impl Sanitiser {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Whether printable ASCII that comes next passes as it is.
+    pub(in crate::playback) fn is_plain(&self) -> bool {
+        self.state == State::Ground && self.utf8.is_whole() && !self.drawing.is_on()
     }
 
     fn take(&mut self, c: char, safe: &mut String) {
@@ -299,6 +315,11 @@ impl Drawing {
     const fn is_on(self) -> bool {
         if self.shifted { self.g1 } else { self.g0 }
     }
+}
+
+/// How many bytes of printable ASCII a text begins with.
+fn plain_run(text: &str) -> usize {
+    text.bytes().position(|byte| !(b' '..=b'~').contains(&byte)).unwrap_or(text.len())
 }
 
 /// Takes a CSI sequence's body apart; `None` when its parts are out of order.

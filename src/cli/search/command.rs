@@ -1,25 +1,31 @@
-//! `postern search`: text in recordings, streamed and opened on this machine.
+//! The command: which recordings, and how what was found is told.
 //!
 //! Every recording is searched as far as it can be read. One that is damaged, or closed to this identity, never hides
-//! another: it is named at the end, and the command fails. What is found is printed as it is found.
+//! another: it is named at the end, and the command fails. What is found is printed as it is found. The searching
+//! itself is `work.rs`'s.
 
 use std::process::ExitCode;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::args::Invocation;
-use super::client::Client;
-use super::exit::{CliError, Outcome};
-use super::keygen::IdentityArgs;
-use super::recordings::{self, ListedState};
-use super::source::{Events, Held, Source, fetch};
-use super::{out, progress, words};
+use super::desk::{Hit, Told};
+use super::work::{Job, Question, search_all};
+use crate::cli::args::Invocation;
+use crate::cli::client::Client;
+use crate::cli::exit::{CliError, Outcome};
+use crate::cli::keygen::IdentityArgs;
+use crate::cli::progress::Recordings;
+use crate::cli::recordings::{self, ListedState};
+use crate::cli::source::{Held, Source, fetch_quietly};
+use crate::cli::{out, words};
 use crate::playback::search::Place;
 use crate::playback::{Found, Search};
-use crate::recording::{RecordingError, ReviewerIdentity};
 
 /// Most places kept for one JSON answer; the rest are counted.
 const MOST_ITEMS: usize = 100_000;
+/// Recordings fetched at once, ahead of the searching.
+const FETCHES: usize = 4;
 
 /// Find text in recordings: what was printed and typed, commands, file names, markers.
 ///
@@ -42,6 +48,8 @@ pub(crate) struct SearchArgs {
 /// A recording to search.
 struct Wanted {
     source: Source,
+    /// Its size, when that is known before it is fetched.
+    bytes: u64,
     /// Whether the bastion says that it is being written, so that having no end is no damage.
     is_live: bool,
 }
@@ -56,39 +64,60 @@ struct Tally {
     failed: Vec<(String, String)>,
 }
 
+/// Tells and counts what is found.
+struct Teller<'a> {
+    tally: Tally,
+    is_json: bool,
+    bar: &'a Recordings,
+}
+
+impl Told for Teller<'_> {
+    fn hit(&mut self, hit: Hit) {
+        let Hit { session, recording, found } = hit;
+        self.tally.found += 1;
+        if !self.is_json {
+            self.bar.suspend(|| out::line(&sentence(&session, &found)));
+        } else if self.tally.items.len() < MOST_ITEMS {
+            self.tally.items.push(json!({ "session": session, "recording": recording, "found": found }));
+        }
+    }
+
+    fn done(&mut self, recording: &str, why: Option<String>) {
+        self.tally.searched += 1;
+        self.tally.failed.extend(why.map(|why| (recording.to_owned(), why)));
+    }
+}
+
 /// Searches.
 pub(crate) async fn run(args: SearchArgs, run: &Invocation) -> Outcome {
     // Wrong words are told before anything is fetched.
     Search::new(&args.text, args.ignore_case).map_err(CliError::usage)?;
     let identity = args.identity.need(run)?;
     let (wanted, client) = wanted(&args.recordings, run).await?;
-    let mut tally = Tally::default();
-    let bar = progress::things("searching", Some(wanted.len() as u64));
-    for one in wanted {
-        let search = Search::new(&args.text, args.ignore_case).map_err(CliError::usage)?;
-        let held = match (&one.source, &client) {
-            (Source::File(path), _) => Held::open(path),
-            (Source::Session(session), Some(client)) => fetch(client, session, "search").await,
-            (Source::Session(_), None) => one.source.hold("search", run).await,
-        };
-        let name = match &one.source {
-            Source::File(path) => path.display().to_string(),
-            Source::Session(session) => session.clone(),
-        };
-        let seen = |session: &str, found: &Found| {
-            if !run.json {
-                bar.suspend(|| out::line(&sentence(session, found)));
-            }
-        };
-        tally.searched += 1;
-        if let Err(why) = held.and_then(|held| look(&held, &identity, search, one.is_live, &mut tally, seen))
-        {
-            tally.failed.push((name, why.to_string()));
+    let bar = Recordings::new("searching", wanted.len(), wanted.iter().map(|one| one.bytes).sum());
+    let teller = Teller { tally: Tally::default(), is_json: run.json, bar: &bar };
+    let question = Question { text: &args.text, ignore_case: args.ignore_case, identity: &identity };
+    let fetches = wanted.into_iter().map(|one| job(one, client.as_ref()));
+    let jobs = futures_util::stream::iter(fetches).buffered(FETCHES);
+    let told = search_all(jobs, &question, teller, &bar).await;
+    bar.finish();
+    conclude(&told.tally, run.json)
+}
+
+/// Brings a recording here.
+async fn job(wanted: Wanted, client: Option<&Client>) -> Job {
+    let Wanted { source, is_live, .. } = wanted;
+    let (name, held) = match source {
+        Source::File(path) => (path.display().to_string(), Held::open(&path)),
+        Source::Session(session) => {
+            let held = match client {
+                Some(client) => fetch_quietly(client, &session, "search", |_| {}).await,
+                None => Err(CliError::failed("no bastion was reached")),
+            };
+            (session, held)
         }
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    conclude(&tally, run.json)
+    };
+    Job { name, held, is_live }
 }
 
 /// What to search, and the way to the bastion when it is needed.
@@ -98,6 +127,7 @@ async fn wanted(given: &[String], run: &Invocation) -> Result<(Vec<Wanted>, Opti
         let listed = recordings::all(&client).await?;
         let wanted = listed.into_iter().filter(|one| one.state != ListedState::Missing).map(|one| Wanted {
             source: Source::Session(one.session.to_string()),
+            bytes: one.bytes.unwrap_or(0),
             is_live: one.state == ListedState::Live,
         });
         return Ok((wanted.collect(), Some(client)));
@@ -105,38 +135,12 @@ async fn wanted(given: &[String], run: &Invocation) -> Result<(Vec<Wanted>, Opti
     let sources = given.iter().map(|text| Source::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let needs_client = sources.iter().any(|source| matches!(source, Source::Session(_)));
     let client = if needs_client { Some(run.connect().await?) } else { None };
-    Ok((sources.into_iter().map(|source| Wanted { source, is_live: false }).collect(), client))
-}
-
-/// Searches one recording as far as it can be read.
-fn look(
-    held: &Held,
-    identity: &ReviewerIdentity,
-    mut search: Search,
-    is_live: bool,
-    tally: &mut Tally,
-    seen: impl Fn(&str, &Found),
-) -> Result<(), CliError> {
-    let mut events = Events::open(held, identity)?;
-    let session = events.session().to_string();
-    let mut take = |found: Vec<Found>| {
-        for found in found {
-            seen(&session, &found);
-            tally.found += 1;
-            if tally.items.len() < MOST_ITEMS {
-                tally.items.push(json!({ "session": session, "recording": held.name(), "found": found }));
-            }
-        }
-    };
-    for event in events.by_ref().flatten() {
-        take(search.observe(&event));
-    }
-    take(search.finish());
-    match events.stopped() {
-        None => Ok(()),
-        Some(RecordingError::Truncated { .. }) if is_live => Ok(()),
-        Some(error) => Err(CliError::failed(error)),
-    }
+    let wanted = sources.into_iter().map(|source| {
+        let size = |path: &std::path::PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+        let bytes = if let Source::File(path) = &source { size(path) } else { 0 };
+        Wanted { source, bytes, is_live: false }
+    });
+    Ok((wanted.collect(), client))
 }
 
 fn conclude(tally: &Tally, is_json: bool) -> Outcome {
@@ -181,31 +185,29 @@ fn sentence(session: &str, found: &Found) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::Sample;
     use super::*;
+    use crate::cli::sample::Sample;
+    use crate::recording::ReviewerIdentity;
 
-    fn tally_of(paths: &[&std::path::Path], identity: &ReviewerIdentity, text: &str) -> Tally {
-        let mut tally = Tally::default();
-        for path in paths {
-            tally.searched += 1;
-            let search = Search::new(text, false).unwrap();
-            let searched =
-                Held::open(path).and_then(|held| look(&held, identity, search, false, &mut tally, |_, _| {}));
-            if let Err(why) = searched {
-                tally.failed.push((path.display().to_string(), why.to_string()));
-            }
-        }
-        tally
+    async fn tally_of(paths: &[&std::path::Path], identity: &ReviewerIdentity, text: &str) -> Tally {
+        let bar = Recordings::new("searching", paths.len(), 0);
+        let wanted = paths.iter().map(|path| {
+            job(Wanted { source: Source::File(path.to_path_buf()), bytes: 0, is_live: false }, None)
+        });
+        let jobs = futures_util::stream::iter(wanted).buffered(FETCHES);
+        let question = Question { text, ignore_case: false, identity };
+        let teller = Teller { tally: Tally::default(), is_json: true, bar: &bar };
+        search_all(jobs, &question, teller, &bar).await.tally
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_damaged_recording_hides_neither_what_precedes_the_damage_nor_another_recording() {
         let sample = Sample::record().await;
         let mut bytes = std::fs::read(&sample.path).unwrap();
         let place = bytes.len() - 300;
         bytes[place] ^= 1;
         let damaged = sample.write("damaged.pstn", &bytes);
-        let tally = tally_of(&[&damaged, &sample.path], &sample.identity, "password is");
+        let tally = tally_of(&[&damaged, &sample.path], &sample.identity, "password is").await;
         assert_eq!((tally.searched, tally.found, tally.failed.len()), (2, 2, 1));
         assert!(tally.failed[0].0.ends_with("damaged.pstn"), "{:?}", tally.failed);
         assert!(conclude(&tally, false).unwrap_err().to_string().starts_with("1 of 2"));
@@ -213,12 +215,12 @@ mod tests {
         assert_eq!(tally.items[1]["found"]["text"], "the password is hunter2");
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn typed_text_and_commands_of_other_channels_are_found() {
         let sample = Sample::record().await;
-        let tally = tally_of(&[&sample.path], &sample.identity, "uptime");
+        let tally = tally_of(&[&sample.path], &sample.identity, "uptime").await;
         assert_eq!(tally.items[0]["found"]["place"], "event");
-        let tally = tally_of(&[&sample.path], &sample.identity, "grep password");
+        let tally = tally_of(&[&sample.path], &sample.identity, "grep password").await;
         let places: Vec<&str> =
             tally.items.iter().filter_map(|item| item["found"]["place"].as_str()).collect();
         assert!(places.contains(&"input") && places.contains(&"output"), "{places:?}");
