@@ -28,4 +28,4 @@ pub use sanitise::{Sanitiser, escape_text};
 pub use screen::Screen;
 pub use search::{Found, Search};
 pub use timeline::Timeline;
-pub use track::{Track, TrackError};
+pub use track::{Replay, Track, TrackError};

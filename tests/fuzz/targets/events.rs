@@ -9,15 +9,16 @@
 mod writer;
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use postern::playback::export::{Format, Settings};
-use postern::playback::{Search, Timeline, Track, export, search};
+use postern::playback::{Mask, Replay, Search, Timeline, Track, export, search};
 use postern::recording::event::{Body, Event};
-use postern::recording::{Frames, Reader, ReviewerIdentity};
+use postern::recording::{Frames, Reader, RecordingError, ReviewerIdentity};
 use writer::{HeaderFields, Keys, SESSION, Writer, content, ended, started};
 
 static IDENTITY: LazyLock<ReviewerIdentity> = LazyLock::new(|| writer::identity(&vectors()));
@@ -26,6 +27,19 @@ static BEGUN: LazyLock<Writer> = LazyLock::new(|| {
     let header = HeaderFields::new(&Keys::read(&vectors()).good).bytes();
     Writer::new(header, writer::NODE_SEED).chunk(&content(0, &[started(SESSION)]))
 });
+
+static MASK: LazyLock<Mask> = LazyLock::new(|| Mask::new(&[]).unwrap());
+
+/// Events in memory, each at its number.
+#[derive(Debug)]
+struct Kept(Vec<Event>);
+
+impl Replay for Kept {
+    fn again(&mut self, place: Range<u64>) -> Result<Vec<Event>, RecordingError> {
+        let index = |place| usize::try_from(place).unwrap_or(usize::MAX);
+        Ok(self.0.get(index(place.start)..index(place.end)).unwrap_or_default().to_vec())
+    }
+}
 
 fn vectors() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings-schema/vectors")
@@ -47,13 +61,15 @@ fuzz_target!(|bytes: &[u8]| {
     drop(timeline);
     let found = search::find_all(Search::new("a", true).unwrap(), all(), 100).unwrap();
     assert!(found.len() <= 100);
-    drop(Track::load(all(), None, Some(Duration::from_secs(1))));
-    for format in [Format::Asciicast, Format::AsciicastV3, Format::JsonLines, Format::Raw] {
-        let settings = Settings { format, channel: None, input: true, unsanitised: false };
-        let mut out = Vec::new();
-        let exported = export(all(), settings, &mut out);
-        if format == Format::JsonLines {
-            assert_eq!(exported.unwrap().events, events.len() as u64);
+    let placed = (0..).zip(&events).map(|(n, event)| Ok::<_, Infallible>((n..n + 1, event.clone())));
+    drop(Track::load(placed, Box::new(Kept(events.clone())), None, Some(Duration::from_secs(1))));
+    for format in [Format::Asciicast, Format::AsciicastV3, Format::JsonLines, Format::Raw, Format::Text] {
+        let settings = Settings { format, channel: None, input: true, unsanitised: false, is_masked: false };
+        for mask in [None, Some(&*MASK)] {
+            let exported = export(all(), settings, mask, &mut Vec::new());
+            if format == Format::JsonLines && mask.is_none() {
+                assert_eq!(exported.unwrap().events, events.len() as u64);
+            }
         }
     }
 });
