@@ -64,9 +64,10 @@ pub(crate) fn run(args: KeygenArgs, run: &Invocation) -> Outcome {
     }
     out::fields(&[("recipient", recipient), ("identity", path.display().to_string())]);
     out::note(
-        "\nGive the recipient to an administrator of the bastion, who adds it with 'postern reviewers set': recordings\n\
-         made from then on can be opened with this identity. Keep the identity file secret, and keep a copy of it somewhere safe: without it\n\
-         those recordings stay closed, and nobody can make it again.",
+        "\nGive the recipient to an administrator of the bastion, who names it in 'postern init --reviewer' or, later,\n\
+         adds it with 'postern reviewers set': recordings made from then on can be opened with this identity. Keep the\n\
+         identity file secret, and keep a copy of it somewhere safe: without it those recordings stay closed, and nobody\n\
+         can make it again.",
     );
     Ok(ExitCode::SUCCESS)
 }
