@@ -32,6 +32,8 @@ pub struct ViewOptions {
     pub idle_limit: Option<Duration>,
     /// Whether to print the recording through even where keys would work.
     pub print: bool,
+    /// Whether it goes to a terminal.
+    pub is_terminal: bool,
     /// How many times as fast to begin; none means as it was. The nearest step at or below is taken.
     pub speed: Option<f64>,
     /// Where to begin, in playback time.
@@ -55,7 +57,7 @@ pub enum ViewError<E> {
 /// Whether playing will be interactive.
 #[must_use]
 pub fn is_interactive(options: &ViewOptions) -> bool {
-    !options.print && io::stdout().is_terminal() && io::stdin().is_terminal()
+    !options.print && options.is_terminal && io::stdin().is_terminal()
 }
 
 /// Plays a track that was loaded, with keys.
@@ -95,8 +97,9 @@ pub fn print_through<E>(
     if is_empty {
         return Err(options.channel.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel).into());
     }
-    // Colours and the alternate screen must not outlive the recording.
-    let end = format!("{}\x1b[m\x1b[?1049l\x1b[?25h\n", sanitiser.finish());
+    // Colours and the alternate screen must not outlive the recording on a terminal; a file has no use for that.
+    let reset = if options.is_terminal { "\x1b[m\x1b[?1049l\x1b[?25h" } else { "" };
+    let end = format!("{}{reset}\n", sanitiser.finish());
     write_on(end.as_bytes(), to)?;
     Ok(())
 }
