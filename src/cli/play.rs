@@ -3,7 +3,7 @@
 //! What is shown is drawn by `player_view/`, which passes nothing of the recording on to the terminal. Here are the
 //! arguments, and what is said when the recording cannot be read to its end.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -58,7 +58,6 @@ pub(crate) async fn run(args: PlayArgs, run: &Invocation) -> Outcome {
         channel: args.channel,
         idle_limit: args.idle_limit,
         print: args.print,
-        is_terminal: io::stdout().is_terminal(),
         speed: args.speed,
         at: args.at.unwrap_or_default(),
     };
@@ -148,7 +147,7 @@ mod tests {
         let mut printed = Vec::new();
         print_through(&mut events, ViewOptions::default(), &mut printed).unwrap();
         let printed = String::from_utf8_lossy(&printed);
-        assert!(!printed.contains('\x1b'), "a file gets no escape sequences of ours");
+        assert!(!printed.contains('\x1b'), "what has no colours gets no escape sequences of ours");
         assert!(printed.contains("the password is hunter2"));
         assert!(!printed.contains("owned") && !printed.contains("up 3 days"));
     }

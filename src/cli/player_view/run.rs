@@ -32,8 +32,6 @@ pub struct ViewOptions {
     pub idle_limit: Option<Duration>,
     /// Whether to print the recording through even where keys would work.
     pub print: bool,
-    /// Whether it goes to a terminal.
-    pub is_terminal: bool,
     /// How many times as fast to begin; none means as it was. The nearest step at or below is taken.
     pub speed: Option<f64>,
     /// Where to begin, in playback time.
@@ -57,7 +55,7 @@ pub enum ViewError<E> {
 /// Whether playing will be interactive.
 #[must_use]
 pub fn is_interactive(options: &ViewOptions) -> bool {
-    !options.print && options.is_terminal && io::stdin().is_terminal()
+    !options.print && io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
 /// Plays a track that was loaded, with keys.
@@ -82,14 +80,16 @@ pub fn print_through<E>(
 ) -> Result<(), ViewError<E>> {
     let mut sanitiser = Sanitiser::new();
     let mut channel = options.channel;
-    let mut is_empty = true;
+    let (mut is_empty, mut is_styled) = (true, false);
     for event in events {
         let event = event.map_err(TrackError::Recording)?;
         if let Body::Output { data, .. } = &event.body
             && *channel.get_or_insert(event.channel) == event.channel
         {
             is_empty = false;
-            if !write_on(sanitiser.feed(data).as_bytes(), to)? {
+            let text = sanitiser.feed(data);
+            is_styled |= text.contains('\x1b');
+            if !write_on(text.as_bytes(), to)? {
                 return Ok(());
             }
         }
@@ -97,8 +97,8 @@ pub fn print_through<E>(
     if is_empty {
         return Err(options.channel.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel).into());
     }
-    // Colours and the alternate screen must not outlive the recording on a terminal; a file has no use for that.
-    let reset = if options.is_terminal { "\x1b[m\x1b[?1049l\x1b[?25h" } else { "" };
+    // Colours and the alternate screen must not outlive the recording. Plain text stays plain.
+    let reset = if is_styled { "\x1b[m\x1b[?1049l\x1b[?25h" } else { "" };
     let end = format!("{}{reset}\n", sanitiser.finish());
     write_on(end.as_bytes(), to)?;
     Ok(())
