@@ -120,6 +120,36 @@ fn index(place: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     fs::write(&path, index.to_string()).unwrap();
 }
 
+/// What a session does may rest on a second grant, so that one's approvals are evidence too; one that was over before is not.
+#[test]
+fn evidence_holds_the_approvals_of_every_grant_the_session_could_use() {
+    let world = World::shared();
+    let target = world.target();
+    let before = world.grant("alice", &target, "shell");
+    world.hand("dave").ok(&["revoke", &before, "--reason", "not needed"]);
+    let (one, two) = (world.grant("alice", &target, "exec"), world.grant("alice", &target, "shell"));
+    world.client("alice").ok(&target, "true");
+    world.ended(&target);
+    let session = world.session(&target);
+    let place = world.dir.join(format!("evidence-of-{session}"));
+    world.hand("carol").ok(&["export", &session, "--evidence", "--output", &place.to_string_lossy()]);
+    let said = checked(world, &place, &[]);
+    assert!(said.code == 0 && said.out.contains("so is another grant"), "{said:?}");
+    let page = fs::read_to_string(place.join("HOW-TO-CHECK.md")).unwrap();
+    assert!(page.contains(&one) && page.contains(&two) && !page.contains(&before), "{page}");
+    assert!(place.join("request.json").exists() && place.join("request-2.json").exists());
+    let said = spoiled(world, &place, "second", |copy| {
+        let approval = entries_of(copy)
+            .iter()
+            .rev()
+            .map(|entry| entry["file"].as_str().unwrap().to_owned())
+            .find(|name| fs::read_to_string(copy.join(name)).unwrap().contains("request_approved"))
+            .unwrap();
+        index(copy, |entries| entries.retain(|entry| entry["file"] != approval.as_str()));
+    });
+    assert!(said.contains("0 people approved"), "{said}");
+}
+
 #[test]
 fn evidence_that_was_touched_does_not_hold_and_says_where() {
     let world = World::shared();

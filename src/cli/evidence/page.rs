@@ -107,9 +107,10 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
     if approvals > 0 {
         step(
             "People approved exactly this request",
-            "`request.json` is the request as its hash is made; each `approvals/N/message` names that hash and the time \
+            "`request.json` is the request as its hash is made, and each `request-N.json` that of another grant for the same \
+             address, which the session could use too. Each `approvals/N/message` names such a hash and the time \
              approved, and is signed with the approver's SSH key, which is in the entry that enrolled it.",
-            "sha256sum request.json && grep ^hash approvals/*/message\n\
+            "sha256sum request*.json && grep ^hash approvals/*/message\n\
              for a in approvals/*; do ssh-keygen -Y verify -f $a/allowed_signers -I $(cut -d' ' -f1 $a/allowed_signers) \
              -n approval@postern -s $a/message.sig < $a/message; done",
         );
