@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `node` | a running node: parts put together, started, stopped |
+//! | `check` | whether a configuration can be used at all |
 //! | `front` | what the SSH adapter asks of the node |
 //! | `live` | what the API asks of live sessions |
 //! | `look` | the API over a directory that nobody serves, to read from it |
@@ -13,6 +14,7 @@
 //! | `witnesses` | has the ledger's heads signed elsewhere |
 //! | `witness` | `postern witness serve`: signs other ledgers' heads |
 
+mod check;
 mod front;
 mod keeping;
 mod listeners;
@@ -23,6 +25,7 @@ mod signals;
 mod witness;
 mod witnesses;
 
+pub use check::check;
 pub use look::look_offline;
 pub use node::{Addresses, Node, ServeError, open_offline};
 pub use signals::run;
