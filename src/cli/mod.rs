@@ -18,6 +18,7 @@ mod exit;
 mod export;
 mod grants;
 mod init;
+mod keep;
 mod keygen;
 mod keys;
 mod ledger;

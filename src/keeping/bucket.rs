@@ -19,7 +19,8 @@ use object_store::{
 };
 
 use super::fault::Fault;
-use super::place::{Credential, Stream};
+use super::place::{Credential, Removal, Stream};
+use super::removal::Raw;
 use crate::config::{Lock, RecordingStore};
 use crate::model::{Clock, Timestamp};
 
@@ -42,6 +43,8 @@ pub(super) struct Bucket {
     prefix: String,
     lock: Option<(Lock, i64)>,
     clock: Clock,
+    client: HttpClient,
+    region: String,
 }
 
 /// Gives every client the one connection pool, with our TLS.
@@ -78,7 +81,7 @@ impl Bucket {
                     base: 2.0,
                 },
             })
-            .with_http_connector(Connector(client));
+            .with_http_connector(Connector(client.clone()));
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
@@ -102,6 +105,8 @@ impl Bucket {
             prefix: prefix.to_owned(),
             lock: config.lock.map(|lock| (lock, i64::from(config.lock_days).saturating_mul(DAY))),
             clock,
+            client: HttpClient::new(client),
+            region: config.region.clone(),
         })
     }
 
@@ -147,6 +152,26 @@ impl Bucket {
         let found = self.plain.get(&self.key(name)).await.map_err(|error| fault(&error))?;
         let size = found.meta.size;
         Ok((size, found.into_stream().map_err(std::io::Error::other).boxed()))
+    }
+
+    pub(super) async fn remove(&self, name: &str) -> Result<Removal, Fault> {
+        let key = self.key(name);
+        let object = match self.plain.head(&key).await.map_err(|error| fault(&error)) {
+            Ok(object) => object,
+            Err(Fault::Missing(_)) => return Ok(Removal::Gone),
+            // Of one object: who may not list what is in a bucket is told so of what is gone, too.
+            Err(Fault::Barred(words)) => {
+                let why = format!("it is gone or may not be read: {words}");
+                return Ok(Removal::Kept { why, until: None });
+            }
+            Err(error) => return Err(error),
+        };
+        let made = object.last_modified.timestamp();
+        let locked = self.lock.map(|(_, length_s)| made.saturating_add(length_s));
+        let raw = Raw { store: &self.plain, client: &self.client, region: &self.region };
+        let until = locked.and_then(|until| Timestamp::from_second(until).ok());
+        let until = until.filter(|until| *until > self.clock.now());
+        raw.remove(&key, object.version.as_deref(), until).await
     }
 
     fn key(&self, name: &str) -> Path {
@@ -211,15 +236,19 @@ fn short(error: &Error) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    told(&cause.to_string())
+}
+
+/// The code and message of a store's answer, or all of it where it has none.
+pub(super) fn told(text: &str) -> String {
     let code = |text: &str, tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
         rest.split_once(&format!("</{tag}>")).map(|(inside, _)| inside.to_owned())
     };
-    let text = cause.to_string();
-    let text = match (code(&text, "Code"), code(&text, "Message")) {
+    let text = match (code(text, "Code"), code(text, "Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => text,
+        (None, None) => text.to_owned(),
     };
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
+use super::place::Removal;
 
 /// The directory.
 #[derive(Debug, Clone)]
@@ -65,6 +66,22 @@ impl Directory {
 
     pub(super) fn open(&self, name: &str) -> Result<File, Fault> {
         File::open(self.path(name)).map_err(|error| self.unread(&error))
+    }
+
+    /// Removes a file, durably; one that is gone is gone.
+    pub(super) fn remove(&self, name: &str) -> Result<Removal, Fault> {
+        let denied = [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem];
+        match fs::remove_file(self.path(name)) {
+            Err(error) if denied.contains(&error.kind()) => {
+                let why = format!("cannot remove it from {}: {error}", self.0.display());
+                return Ok(Removal::Kept { why, until: None });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && self.0.is_dir() => {}
+            other => other.map_err(|error| self.unread(&error))?,
+        }
+        let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| self.fault("sync", &error))?;
+        Ok(Removal::Gone)
     }
 
     /// Whether it is this directory or lies in it, by whatever link or mount.

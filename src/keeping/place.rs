@@ -15,7 +15,7 @@ use super::bucket::Bucket;
 use super::directory::Directory;
 use super::fault::Fault;
 use crate::config::RecordingStore;
-use crate::model::{Clock, Secret};
+use crate::model::{Clock, Secret, Timestamp};
 
 /// An object's bytes as they come.
 pub type Stream = BoxStream<'static, io::Result<Bytes>>;
@@ -29,6 +29,20 @@ const PIECE: usize = 256 << 10;
 const HANDED_OVER: &str = "postern-store";
 /// The largest file of credentials, in bytes.
 const LARGEST: u64 = 16 << 10;
+
+/// What became of an object that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// There is none any more.
+    Gone,
+    /// The store keeps it.
+    Kept {
+        /// What it says.
+        why: String,
+        /// Until when, where that is known.
+        until: Option<Timestamp>,
+    },
+}
 
 /// Where recordings are moved to.
 pub struct Place {
@@ -163,6 +177,17 @@ impl Place {
         match &self.kind {
             Kind::Bucket(bucket) => bucket.size(name).await,
             Kind::Directory(directory) => blocking(directory, name, Directory::size).await,
+        }
+    }
+
+    /// Removes an object for good, whatever versions of it the store keeps.
+    ///
+    /// # Errors
+    /// When that could not be found out. A store that refuses is no error.
+    pub async fn remove(&self, name: &str) -> Result<Removal, Fault> {
+        match &self.kind {
+            Kind::Bucket(bucket) => bucket.remove(name).await,
+            Kind::Directory(directory) => blocking(directory, name, Directory::remove).await,
         }
     }
 

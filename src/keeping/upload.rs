@@ -109,6 +109,16 @@ impl Job<'_> {
         Ok(Sent { bytes: known.bytes, sha256: known.sha256 })
     }
 
+    /// Throws away what was sent of a file that is not to be sent after all.
+    ///
+    /// # Errors
+    /// When the store could not be told.
+    pub async fn throw_away(&self) -> Result<(), Fault> {
+        let Some(note) = self.load().await? else { return Ok(()) };
+        self.abandon(&note).await?;
+        self.forget().await
+    }
+
     async fn put(&self, known: &Known) -> Result<(), Fault> {
         let (bytes, sha256) = self.stretch(0).await?;
         if sha256 != known.sha256 {
@@ -156,16 +166,23 @@ impl Job<'_> {
 
     /// Begins an upload, and notes it before anything is sent. An older one is thrown away.
     async fn anew(&self, stale: Option<&Note>) -> Result<Note, Fault> {
-        if let Some(stale) = stale.filter(|stale| stale.location == self.location()) {
-            match self.place.abort(self.name, &stale.upload).await {
-                Ok(()) | Err(Fault::Missing(_)) => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(stale) = stale {
+            self.abandon(stale).await?;
         }
         let upload = self.place.begin(self.name).await.map_err(no_bucket)?;
         let note = Note { location: self.location(), upload, part_bytes: PART, parts: Vec::new() };
         self.save(&note).await?;
         Ok(note)
+    }
+
+    async fn abandon(&self, note: &Note) -> Result<(), Fault> {
+        if note.location != self.location() {
+            return Ok(());
+        }
+        match self.place.abort(self.name, &note.upload).await {
+            Ok(()) | Err(Fault::Missing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends the parts up to the `count`-th that are not there yet.

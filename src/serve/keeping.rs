@@ -1,10 +1,11 @@
-//! Moves finished recordings to the store that is configured, and fetches them back from there.
+//! Moves finished recordings to the store that is configured, fetches them back from there, and has those that are
+//! deleted removed (`removing.rs`).
 //!
 //! Sessions never wait for it: a store that is down costs nothing but room. Once a recording is there and was read back,
 //! the ledger says so; the file here goes later. How one file is sent is `crate::keeping`'s, whether to try is
 //! `keeping/standing.rs`'s.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,9 +14,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{self, JoinSet};
 
+use super::removing::{self, Retaining};
 use super::witnesses;
 use crate::access::Command;
-use crate::config::RecordingStore;
+use crate::config::{Recording, RecordingStore, Retention};
 use crate::keeping::{Fault, Job, Place, Standing, Status, Stream};
 use crate::ledger::entry::{Actor, StoredFacts};
 use crate::model::{Clock, SessionId};
@@ -23,7 +25,7 @@ use crate::recording::{EXTENSION, locate};
 use crate::store::{Filter, Store, StoreError, StoredRecord};
 
 /// How often is looked for what is to be moved.
-const ROUND: Duration = Duration::from_secs(2);
+pub(super) const ROUND: Duration = Duration::from_secs(2);
 /// How many recordings are sent at once.
 const AT_ONCE: usize = 3;
 /// How long connecting to the store may take, and how long until it answers, which is after it has taken a whole part.
@@ -41,9 +43,10 @@ pub(super) struct Keeper {
     place: RwLock<Option<Arc<Place>>>,
     standing: Mutex<Standing>,
     again: Notify,
-    recordings: PathBuf,
-    store: Store,
-    clock: Clock,
+    pub(super) recordings: PathBuf,
+    pub(super) retention: Retention,
+    pub(super) store: Store,
+    pub(super) clock: Clock,
 }
 
 /// What there is to do about a recording.
@@ -54,6 +57,8 @@ enum Work {
     Finish,
     /// It is in the store for long enough: the copy here goes.
     Leave(PathBuf, Box<StoredRecord>),
+    /// It is deleted: the store's copy goes.
+    Remove,
 }
 
 /// Recordings whose sessions are over, and where each is in the store, once it is.
@@ -73,12 +78,8 @@ struct Found {
 
 impl Keeper {
     /// A store that cannot be used now bars itself.
-    pub(super) fn open(
-        config: Option<RecordingStore>,
-        recordings: PathBuf,
-        store: Store,
-        clock: Clock,
-    ) -> Arc<Self> {
+    pub(super) fn open(config: Recording, store: Store, clock: Clock) -> Arc<Self> {
+        let Recording { store: config, directory: recordings, retention, .. } = config;
         let client = match &config {
             None => Err(Fault::Barred("no store is configured".to_owned())),
             Some(_) => {
@@ -87,7 +88,8 @@ impl Keeper {
             }
         };
         let (place, standing) = (RwLock::default(), Mutex::default());
-        let keeper = Self { config, client, place, standing, again: Notify::new(), recordings, store, clock };
+        let again = Notify::new();
+        let keeper = Self { config, client, place, standing, again, recordings, retention, store, clock };
         keeper.open_place();
         Arc::new(keeper)
     }
@@ -165,18 +167,21 @@ impl Keeper {
         standing.may_try(self.clock.since_boot()) && standing.may_send(session)
     }
 
-    fn failed(&self, session: &SessionId, fault: &Fault) {
+    pub(super) fn failed(&self, session: &SessionId, fault: &Fault) {
         let is_news = self.standing().failed(session, fault, self.clock.since_boot());
         let for_somebody = matches!(fault, Fault::Barred(_) | Fault::Refused(_));
         let kind = if for_somebody { "refused" } else { "transient" };
         metrics::counter!("postern_store_faults_total", "kind" => kind).increment(1);
+        let what = if self.store.read(|state| state.is_deleted(session)) {
+            "a deleted recording was not removed"
+        } else {
+            "a recording was not moved to the store"
+        };
         match (is_news, for_somebody) {
             (true, true) => {
-                tracing::error!(%session, error = %fault, "a recording was not moved to the store: somebody has to see to it");
+                tracing::error!(%session, error = %fault, "{what}: somebody has to see to it");
             }
-            (true, false) => {
-                tracing::warn!(%session, error = %fault, "a recording was not moved to the store so far")
-            }
+            (true, false) => tracing::warn!(%session, error = %fault, "{what} so far"),
             (false, _) => {}
         }
     }
@@ -200,14 +205,19 @@ struct Sending {
 impl Sending {
     /// Begins as much as may be done at once.
     fn fill(&mut self, keeper: &Arc<Keeper>) {
-        let Some(place) = keeper.place() else { return };
+        let place = keeper.place();
+        // One that is configured and cannot be used now is waited for.
+        if place.is_none() && keeper.config.is_some() {
+            return;
+        }
         while self.tasks.len() < AT_ONCE {
             let Some((session, work)) = self.next.pop_front() else { return };
             if !keeper.may_try(&session) || self.busy.values().any(|busy| *busy == session) {
                 continue;
             }
-            let (keeper, place, about) = (Arc::clone(keeper), Arc::clone(&place), session.clone());
-            let task = self.tasks.spawn(async move { keeper.attend_one(&place, &about, work).await });
+            let (keeper, place, about) = (Arc::clone(keeper), place.clone(), session.clone());
+            let task =
+                self.tasks.spawn(async move { keeper.attend_one(place.as_deref(), &about, work).await });
             self.busy.insert(task.id(), session);
         }
     }
@@ -224,17 +234,18 @@ impl Sending {
     }
 }
 
-/// Moves recordings for as long as it is polled, or is done when they stay.
+/// Moves and removes recordings for as long as it is polled.
 pub(super) async fn attend(keeper: Arc<Keeper>) {
-    let Some(config) = keeper.config.clone() else { return };
     let (mut known, mut sending, mut told) = (Known::new(), Sending::default(), String::new());
+    let mut retaining = Retaining::new(&keeper.retention);
     loop {
-        match round(&keeper, &config, &mut known).await {
+        let busy = sending.busy.values().cloned().collect();
+        match round(&keeper, &mut known, &mut retaining, &busy).await {
             Ok(next) => (sending.next, told) = (next, String::new()),
             Err(error) => {
                 let words = error.to_string();
                 if words != told {
-                    tracing::warn!(%error, "what is to be moved to the store could not be found out");
+                    tracing::warn!(%error, "what is to be moved or removed could not be found out");
                 }
                 told = words;
             }
@@ -251,12 +262,28 @@ pub(super) async fn attend(keeper: Arc<Keeper>) {
     }
 }
 
-/// Looks at what there is: counts, and gives what is to be done. What only frees room comes first, since it is quick.
+/// Looks at what there is, and gives what is to be done. What only frees room comes first, since it is quick.
 async fn round(
+    keeper: &Arc<Keeper>,
+    known: &mut Known,
+    retaining: &mut Retaining,
+    busy: &BTreeSet<SessionId>,
+) -> Result<VecDeque<(SessionId, Work)>, StoreError> {
+    retaining.look(keeper).await?;
+    let removed = removing::clear(keeper, busy).await;
+    let mut next: VecDeque<_> = removed.into_iter().map(|session| (session, Work::Remove)).collect();
+    if let Some(config) = &keeper.config {
+        next.extend(to_move(keeper, config, known).await?);
+    }
+    Ok(next)
+}
+
+/// Counts what is here, and gives what is to be moved or is here for long enough.
+async fn to_move(
     keeper: &Keeper,
     config: &RecordingStore,
     known: &mut Known,
-) -> Result<VecDeque<(SessionId, Work)>, StoreError> {
+) -> Result<Vec<(SessionId, Work)>, StoreError> {
     let (store, directory, before) = (keeper.store.clone(), keeper.recordings.clone(), std::mem::take(known));
     let found = task::spawn_blocking(move || find(&store, &directory, &before)).await;
     let found = found.map_err(|error| StoreError::Stopped(error.to_string()))??;
@@ -283,11 +310,13 @@ async fn round(
 }
 
 impl Keeper {
-    async fn attend_one(&self, place: &Place, session: &SessionId, work: Work) {
-        let done = match work {
-            Work::Ahead => self.ahead(place, session).await,
-            Work::Finish => self.finish(place, session).await,
-            Work::Leave(path, stored) => self.leave(place, session, &path, &stored).await,
+    async fn attend_one(&self, place: Option<&Place>, session: &SessionId, work: Work) {
+        let done = match (work, place) {
+            (Work::Remove, place) => self.remove(place, session).await,
+            (Work::Ahead, Some(place)) => self.ahead(place, session).await,
+            (Work::Finish, Some(place)) => self.finish(place, session).await,
+            (Work::Leave(path, stored), Some(place)) => self.leave(place, session, &path, &stored).await,
+            (Work::Ahead | Work::Finish | Work::Leave(..), None) => Ok(false),
         };
         match done {
             Ok(true) => self.went_well(),
@@ -296,24 +325,30 @@ impl Keeper {
         }
     }
 
-    fn job<'a>(&self, place: &'a Place, session: &SessionId, name: &'a str) -> Option<Job<'a>> {
-        let file = locate(&self.recordings, session)?;
+    pub(super) fn job<'a>(&self, place: &'a Place, session: &SessionId, name: &'a str) -> Job<'a> {
+        let file = locate(&self.recordings, session).unwrap_or_else(|| self.recordings.join(name));
         let note = self.recordings.join(SENDING).join(format!("{session}.json"));
-        Some(Job { place, name, file, note })
+        Job { place, name, file, note }
     }
 
     /// Sends of a recording what is certain already; whether anything was.
     async fn ahead(&self, place: &Place, session: &SessionId) -> Result<bool, Fault> {
         let name = name(session);
-        let Some(job) = self.job(place, session, &name) else { return Ok(false) };
+        let job = self.job(place, session, &name);
+        if !job.file.is_file() {
+            return Ok(false);
+        }
         job.ahead().await
     }
 
     /// Sends a recording, and has the ledger note it; whether anything was sent.
     async fn finish(&self, place: &Place, session: &SessionId) -> Result<bool, Fault> {
         let name = name(session);
-        let Some(job) = self.job(place, session, &name) else { return Ok(false) };
-        // It may have been moved since it was counted.
+        let job = self.job(place, session, &name);
+        // It may have been moved or deleted since it was counted.
+        if !job.file.is_file() || self.store.read(|state| state.is_deleted(session)) {
+            return Ok(false);
+        }
         let (store, asked) = (self.store.clone(), session.clone());
         if !matches!(task::spawn_blocking(move || store.stored(&asked)).await, Ok(Ok(None))) {
             return Ok(false);
@@ -362,7 +397,7 @@ impl Keeper {
     }
 }
 
-fn name(session: &SessionId) -> String {
+pub(super) fn name(session: &SessionId) -> String {
     format!("{session}.{EXTENSION}")
 }
 
@@ -380,7 +415,8 @@ fn find(store: &Store, directory: &Path, known: &Known) -> Result<Found, StoreEr
         }
     }
     found.live = store.read(|state| state.sessions().map(|s| s.facts.session.clone()).collect());
-    for (session, path) in files {
+    let is_kept = |(session, _): &(SessionId, PathBuf)| !store.read(|state| state.is_deleted(session));
+    for (session, path) in files.into_iter().filter(is_kept) {
         if found.live.contains(&session) {
             continue;
         }

@@ -10,6 +10,7 @@
 //! | `look` | the API over a directory that nobody serves, to read from it |
 //! | `listeners` | the accept loops |
 //! | `keeping` | moves finished recordings to a store |
+//! | `removing` | deletes recordings whose time is over, and removes what is deleted |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
 //! | `witnesses` | has the ledger's heads signed elsewhere |
 //! | `witness` | `postern witness serve`: signs other ledgers' heads |
@@ -21,6 +22,7 @@ mod listeners;
 mod live;
 mod look;
 mod node;
+mod removing;
 mod signals;
 mod witness;
 mod witnesses;

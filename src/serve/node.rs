@@ -307,8 +307,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         tracing::warn!(sessions = swept, "ended sessions that the last run left");
     }
     let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
-    let moved = config.recording.store.clone();
-    let keeper = Keeper::open(moved, config.recording.directory.clone(), store.clone(), clock.clone());
+    let keeper = Keeper::open(config.recording.clone(), store.clone(), clock.clone());
     let gate = Gate {
         store,
         policy,

@@ -243,6 +243,7 @@ fn a_long_one_is_sent_while_it_runs_and_a_part_that_the_store_loses_is_sent_agai
 #[test]
 fn a_directory_is_a_store_too() {
     let there = crate::keeper::directory().join("kept");
+    fs::create_dir(&there).unwrap();
     let mut table = toml::Table::new();
     table.insert("url".into(), format!("file://{}", there.display()).into());
     table.insert("keep_local".into(), "0s".into());

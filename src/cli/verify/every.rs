@@ -60,10 +60,13 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
     let (mut items, mut unchecked) = (Vec::new(), Vec::new());
     let bar = progress::things("verifying", Some(book.all().len() as u64));
     for pins in book.all() {
-        let judged = match place.take(pins).await {
-            Ok(Some(held)) => judge(&held, &trust, Some(pins)),
-            Ok(None) => Ok(Item::missing(pins.session.as_str())),
-            Err(error) => Err(error),
+        let judged = match Item::deleted(pins, book.names()) {
+            Some(deleted) => Ok(deleted),
+            None => match place.take(pins).await {
+                Ok(Some(held)) => judge(&held, &trust, Some(pins)),
+                Ok(None) => Ok(Item::missing(pins.session.as_str())),
+                Err(error) => Err(error),
+            },
         };
         match judged {
             Ok(item) => items.push(item),
@@ -123,7 +126,7 @@ impl Place<'_> {
                 },
             },
             Self::Bastion(client, listed) => match listed.get(&pins.session) {
-                Some(ListedState::Missing) => Ok(None),
+                Some(ListedState::Deleted | ListedState::Missing) => Ok(None),
                 Some(
                     ListedState::Cut | ListedState::Finished | ListedState::Live | ListedState::Unreadable,
                 ) => fetched(client, pins).await,
