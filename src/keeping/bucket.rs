@@ -160,8 +160,8 @@ impl Bucket {
             Ok(object) => object,
             Err(Fault::Missing(_)) => return Ok(Removal::Gone),
             // Of one object: who may not list what is in a bucket is told so of what is gone, too.
-            Err(Fault::Barred(words)) => {
-                let why = format!("it is gone or may not be read: {words}");
+            Err(Fault::Barred(_)) => {
+                let why = "the store says that it may not be read, or is gone".to_owned();
                 return Ok(Removal::Kept { why, until: None });
             }
             Err(error) => return Err(error),
