@@ -9,6 +9,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::keeping::{moved, recorded, table, with, world};
+use crate::second_reader::{node_key, second};
 use crate::separation::{enrol, link};
 use crate::ssh::ALL;
 use crate::store::{State, Store};
@@ -59,6 +60,7 @@ fn two_people_delete_a_recording_and_it_is_told_from_one_that_is_missing() {
     let world = World::fresh();
     let (session, other) = (recorded(&world, "echo forget me"), recorded(&world, "true"));
     let (carol, dave) = (world.hand("carol"), world.hand("dave"));
+    let signer = node_key(&world.recording(&session));
     world.hand("bob").refused(&delete(&session, &ASK));
     world.machine.refused(&delete(&session, &ASK));
     assert!(carol.refused(&delete(&session, &["--confirm"])).contains("nobody asked"));
@@ -100,8 +102,16 @@ fn two_people_delete_a_recording_and_it_is_told_from_one_that_is_missing() {
     let (is_ok, words) = verified(&world);
     assert!(!is_ok && words.contains("missing") && words.contains("deleted"), "{words}");
     assert!(dave.refused(&delete(&other, &ASK)).contains("no finished recording"), "that would excuse it");
-    // The ledger holds against itself after all of it.
+    // The ledger holds against itself after all of it, and another reader finds the same in it.
     world.machine.ok(&["ledger", "verify"]);
+    let ledger = world.dir.join("ledger");
+    world.machine.ok(&["ledger", "export", &ledger.to_string_lossy()]);
+    let entries = ledger.join("entries.jsonl").to_string_lossy().into_owned();
+    for (session, code, state) in [(&session, 0, "deleted"), (&other, 1, "missing")] {
+        let said = second(&world.recording(session), &signer, &["--json", "--ledger", &entries]);
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!((said.code, &answer["state"]), (code, &state.into()), "{said:?}");
+    }
 }
 
 #[test]
