@@ -2,6 +2,7 @@
 //!
 //! A store over the network is tried in the suite, with the real program.
 
+use super::super::place::Removal;
 use super::*;
 use crate::config::RecordingStore;
 use crate::model::Clock;
@@ -127,6 +128,27 @@ async fn a_directory_that_is_not_there_is_never_made_and_what_is_in_it_is_not_ca
         assert!(matches!(&error, Fault::Barred(why) if why.contains("does not exist")), "{error}");
         assert!(!world.there.path().exists());
         assert!(matches!(world.place.size("ses.pstn").await, Err(Fault::Transient(_))), "it may come back");
+        assert!(
+            matches!(world.place.remove("ses.pstn").await, Err(Fault::Transient(_))),
+            "nor is it removed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_and_so_is_what_was_sent_of_it() {
+    let world = World::new();
+    world.write(b"recorded");
+    world.job().finish().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.place.remove("ses.pstn").await, Ok(Removal::Gone), "also when it was gone");
+    }
+    world.write(&bytes(3 * PART + MARGIN));
+    assert!(world.job().ahead().await.unwrap());
+    assert_eq!(std::fs::read_dir(world.there.path()).unwrap().count(), 1);
+    for _ in 0..2 {
+        world.job().throw_away().await.unwrap();
+        assert_eq!(std::fs::read_dir(world.there.path()).unwrap().count(), 0);
     }
 }
 

@@ -238,6 +238,7 @@ impl Sending {
 pub(super) async fn attend(keeper: Arc<Keeper>) {
     let (mut known, mut sending, mut told) = (Known::new(), Sending::default(), String::new());
     let mut retaining = Retaining::new(&keeper.retention);
+    removing::clear_what_came_back(&keeper).await;
     loop {
         let busy = sending.busy.values().cloned().collect();
         match round(&keeper, &mut known, &mut retaining, &busy).await {

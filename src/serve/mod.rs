@@ -12,8 +12,7 @@
 //! | `keeping` | moves finished recordings to a store |
 //! | `removing` | deletes recordings whose time is over, and removes what is deleted |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
-//! | `witnesses` | has the ledger's heads signed elsewhere |
-//! | `witness` | `postern witness serve`: signs other ledgers' heads |
+//! | `witnesses`, `witness` | has the ledger's heads signed elsewhere; signs other ledgers' heads |
 
 mod check;
 mod front;

@@ -104,6 +104,30 @@ fn overdue(keeper: &Keeper, record: &SessionRecord, now: Timestamp) -> Result<Op
     Ok(Some(Command::DeleteByRetention { recording: Box::new(recording), keep_s: keep.as_secs() }))
 }
 
+/// Removes files of recordings of which nothing was left: a backup that was put back brings them along.
+pub(super) async fn clear_what_came_back(keeper: &Keeper) {
+    let (store, directory) = (keeper.store.clone(), keeper.recordings.clone());
+    let clear = move || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(session) = stem.and_then(|stem| stem.parse::<SessionId>().ok()) else { continue };
+            let is_gone =
+                store.read(|state| state.is_deleted(&session) && state.recording(&session).is_none());
+            if is_gone && path == directory.join(name(&session)) {
+                std::fs::remove_file(&path)?;
+                tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+            }
+        }
+        Ok(())
+    };
+    match task::spawn_blocking(clear).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "files of deleted recordings may be here"),
+        Err(error) => tracing::warn!(%error, "files of deleted recordings may be here"),
+    }
+}
+
 /// Removes the files here of what is deleted, and says of what more is to be removed. Those that are `busy` wait.
 pub(super) async fn clear(keeper: &Keeper, busy: &BTreeSet<SessionId>) -> Vec<SessionId> {
     let now = keeper.clock.now();

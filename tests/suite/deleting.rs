@@ -180,7 +180,7 @@ fn a_crash_after_the_entry_leaves_nothing_that_the_next_start_does_not_remove() 
     deleted(&world, &session);
     world.kill();
     // As if it had been killed before the file went, too.
-    fs::write(world.recording(&session), bytes).unwrap();
+    fs::write(world.recording(&session), &bytes).unwrap();
     assert_eq!(store.objects().len(), 1);
     world.serve_again();
     wait::until(wait::LONG, "the file goes", || (!world.recording(&session).exists()).then_some(()));
@@ -190,6 +190,14 @@ fn a_crash_after_the_entry_leaves_nothing_that_the_next_start_does_not_remove() 
     gone(&world, &session);
     assert!(store.objects().is_empty());
     assert_eq!(said(&world, &session)[2..], ["recording_deleted", "recording_removed"]);
+    // A backup that is put back brings it along.
+    world.signal("TERM");
+    world.serve_ends();
+    fs::write(world.recording(&session), bytes).unwrap();
+    let here = world.state.join("recordings").to_string_lossy().into_owned();
+    assert!(world.machine.ok(&["verify", "--all", "--recordings", &here]).contains("a file of it is here"));
+    world.serve_again();
+    wait::until(wait::LONG, "it goes again", || (!world.recording(&session).exists()).then_some(()));
 }
 
 #[test]
