@@ -125,7 +125,7 @@ impl Store {
     pub(crate) fn locks(&self) {
         let mut shell = Command::new("sh");
         shell.args(["-c", "printf 's3.bucket.lock -name recordings -enable\\nexit\\n' | \"$@\"", "sh"]);
-        shell.arg(program()).arg("shell").args(&self.shell).current_dir(keeper::directory());
+        shell.arg(program("weed")).arg("shell").args(&self.shell).current_dir(keeper::directory());
         let done = crate::client::run(&mut shell);
         assert!(done.out.to_lowercase().contains("enabled"), "the bucket locks: {} {}", done.out, done.err);
     }
