@@ -70,7 +70,11 @@ pub(super) fn in_query(route: &Route) -> Vec<InQuery> {
         ("GET", "/grants" | "/sessions") => and_over("live, which is the default, or all"),
         ("GET", "/recordings") => list.to_vec(),
         ("GET", "/recordings/{session}/content") => {
-            vec![("how", "What the ledger says it is fetched for: play, export, search or verify", "string")]
+            vec![(
+                "how",
+                "What the ledger says it is fetched for: play, export, rewrap, search or verify",
+                "string",
+            )]
         }
         ("GET", "/ledger/entries") => vec![
             ("from", "The index of the first entry", "integer"),
@@ -200,6 +204,8 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/recordings/upload", Guard::Bastion(Action::BastionManage), Nothing, "Try again to move what the store did not take", None, Gives::Json(shape!(recordings::Moving)), recordings::move_again),
     route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content),
     route!(GET "/recordings/{session}/ledger", READ_RECORDING, Nothing, "What the ledger says it must be", None, Gives::Json(shape!(recordings::Pinned)), recordings::pinned),
+    route!(GET "/recordings/{session}/key", READ_RECORDING, Nothing, "Its key as it was wrapped again", None, Gives::Json(shape!(recordings::KeyView)), recordings::key),
+    route!(PUT "/recordings/{session}/key", Guard::Object(&[Action::RecordingRewrap]), Entry, "Keep its key, wrapped to the reviewers of now", Some(shape!(recordings::GivenKey)), Gives::Json(shape!(recordings::KeyView)), recordings::rewrap),
     route!(POST "/recordings/{session}/hold", Guard::Object(&[Action::RecordingHold]), Entry, "Let nothing and nobody delete it", A_REASON, A_RECORDING, deletions::hold),
     route!(POST "/recordings/{session}/release", Guard::Object(&[Action::RecordingRelease]), Entry, "Hold it no longer", A_REASON, A_RECORDING, deletions::release),
     route!(POST "/recordings/{session}/deletion", DELETE_RECORDING, Entry, "Ask that it be deleted", A_REASON, A_RECORDING, deletions::ask),
