@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::event::{Body, Event, Stream};
+use super::event::{Body, Event, Source, Stream};
 use super::frame::MAX_CONTENT;
 use super::parse::{Fields, put_varint};
 use super::seal::{SealError, Sealer};
@@ -43,8 +43,8 @@ impl Encoder {
         body: &Body,
     ) -> Result<(), serde_json::Error> {
         let json;
-        let (kind, payload): (u8, &[u8]) = match raw(body) {
-            Some(bulk) => bulk,
+        let (kind, payload): (u8, &[u8]) = match bulk(body) {
+            Some(raw) => raw,
             None => {
                 json = serde_json::to_vec(body)?;
                 (JSON, &json)
@@ -69,7 +69,7 @@ impl Encoder {
 /// # Errors
 /// When one event alone is longer than a chunk may be: nothing of the call is sealed then.
 pub(super) fn contents(at: u64, events: &[(u32, Body)]) -> Result<Vec<Vec<u8>>, SealError> {
-    let length = |(_, body): &(u32, Body)| FRAMING + raw(body).map_or(JSON_EVENT, |(_, data)| data.len());
+    let length = |(_, body): &(u32, Body)| FRAMING + body.data().map_or(JSON_EVENT, |(_, data)| data.len());
     let expected = events.iter().map(length).sum::<usize>().min(CHUNK_CONTENT + FRAMING);
     let mut done = Vec::with_capacity(1);
     let (mut buffer, mut encoder) = (Sealer::buffer(expected), Encoder::new());
@@ -126,25 +126,23 @@ pub(super) fn decode(content: &Bytes, floor: u64) -> Result<Vec<Event>, Malforme
     Ok(events)
 }
 
-fn raw(body: &Body) -> Option<(u8, &[u8])> {
-    if let Body::Input { data } = body {
-        return Some((INPUT, data));
-    }
-    if let Body::Output { stream, data } = body {
-        let kind = match stream {
-            Stream::Stderr => STDERR,
-            Stream::Stdout => STDOUT,
-        };
-        return Some((kind, data));
-    }
-    None
+/// Bulk data and the kind it is written as.
+fn bulk(body: &Body) -> Option<(u8, &[u8])> {
+    let (source, data) = body.data()?;
+    let kind = match source {
+        Source::Input => INPUT,
+        Source::Stderr => STDERR,
+        Source::Stdout => STDOUT,
+    };
+    Some((kind, data))
 }
 
 fn body(kind: u8, payload: &[u8], content: &Bytes) -> Result<Body, Malformed> {
     match kind {
         JSON => {
-            let body = serde_json::from_slice(payload).map_err(|_| Malformed::What("an event's JSON"))?;
-            if raw(&body).is_some() {
+            let body: Body =
+                serde_json::from_slice(payload).map_err(|_| Malformed::What("an event's JSON"))?;
+            if body.data().is_some() {
                 return Err(Malformed::What("bulk data in JSON"));
             }
             if !is_plain(&body, payload) {
@@ -162,6 +160,10 @@ fn body(kind: u8, payload: &[u8], content: &Bytes) -> Result<Body, Malformed> {
 /// Whether the JSON says what was read from it in the schema's form. serde also takes a list for an object, an object
 /// for a name, and many spellings of one time, which other readers of the format would refuse.
 fn is_plain(body: &Body, payload: &[u8]) -> bool {
+    // What the recorder writes; every other form takes reading it once more.
+    if serde_json::to_vec(body).is_ok_and(|written| written == payload) {
+        return true;
+    }
     let (Ok(Value::Object(read)), Ok(Value::Object(said))) =
         (serde_json::to_value(body), serde_json::from_slice(payload))
     else {
