@@ -1,13 +1,14 @@
 //! The ways to read one line of terminal output, each with the bytes its characters came from.
 //!
-//! Without its control sequences; with what stands inside those that carry text; and as line editing left it. A secret is starred out wherever any of
-//! them shows it. Sequences are told apart more simply than in [`crate::playback::sanitise`]: what one reading takes
-//! for a sequence, another takes for text, and too much starred out is no leak.
+//! Without its control sequences; with what stands inside those that carry text; joined where a shell wrapped it at the
+//! terminal's edge; and as line editing left it. A secret is starred out wherever any of them shows it. Sequences are
+//! told apart more simply than in [`crate::playback::sanitise`]: what one reading takes for a sequence, another takes
+//! for text, and too much starred out is no leak.
 
 use std::ops::Range;
 
 /// A reading: its bytes, and where each stood in the line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) text: Vec<u8>,
     pub(super) from: Vec<usize>,
@@ -18,11 +19,18 @@ impl Reading {
         self.text.push(byte);
         self.from.push(at);
     }
+
+    /// Takes back a blank, if that is the last.
+    fn join(&mut self) {
+        if self.text.pop_if(|last| *last == b' ').is_some() {
+            self.from.pop();
+        }
+    }
 }
 
-/// All readings of a line.
-pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
-    let (mut raw, mut shown) = (Reading::default(), Reading::default());
+/// All readings of a line that are not the same.
+pub(super) fn readings(line: &[u8]) -> Vec<Reading> {
+    let (mut raw, mut shown, mut joined) = (Reading::default(), Reading::default(), Reading::default());
     let mut edited = Edited::default();
     let mut rest = line;
     while let Some((byte, after)) = rest.split_first() {
@@ -33,8 +41,13 @@ pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
             edited.obey(whole);
         } else if *byte >= b' ' && *byte != 0x7f {
             shown.push(*byte, at);
+            joined.push(*byte, at);
             edited.put(*byte, at);
         } else {
+            // At the terminal's edge a shell writes a blank, which moves to the next row, and returns to its beginning.
+            if *byte == b'\r' && after.first().is_some_and(|next| *next != b'\n') {
+                joined.join();
+            }
             edited.control(*byte);
         }
         // A title can hold a secret too. What only begins or ends a sequence must stay, or the rest would turn to text.
@@ -44,7 +57,13 @@ pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
         }
         rest = if length > 1 { next } else { after };
     }
-    [raw, shown, edited.reading()]
+    let mut different = Vec::with_capacity(4);
+    for reading in [raw, shown, joined, edited.reading()] {
+        if !different.contains(&reading) {
+            different.push(reading);
+        }
+    }
+    different
 }
 
 /// How long the control sequence is that a line goes on with; 0 when there is none.
@@ -111,7 +130,8 @@ impl Edited {
     const fn control(&mut self, byte: u8) {
         match byte {
             b'\r' => self.column = 0,
-            0x08 => self.column = self.column.saturating_sub(1),
+            // Backspace as a terminal shows it, and as a keyboard sends it.
+            0x08 | 0x7f => self.column = self.column.saturating_sub(1),
             _ => {}
         }
     }
