@@ -290,6 +290,8 @@ pub(super) struct Opener {
     session: String,
     floor: u64,
     has_started: bool,
+    /// Whether frames come from anywhere, and need not be the first or follow each other.
+    anywhere: bool,
 }
 
 impl Opener {
@@ -298,13 +300,13 @@ impl Opener {
         let payload = key::payload(&key, &header.hash()).map_err(|_| RecordingError::CommitmentMismatch)?;
         let cipher = Aes256Gcm::new(payload.expose().into());
         let session = header.session.to_string();
-        Ok(Self { cipher, header: header.hash(), session, floor: 0, has_started: false })
+        Ok(Self { cipher, header: header.hash(), session, floor: 0, has_started: false, anywhere: false })
     }
 
     /// Goes on anywhere: the next frame need not follow the one before.
     pub(super) const fn resume(&mut self) {
         self.floor = 0;
-        self.has_started = true;
+        self.anywhere = true;
     }
 
     /// The events of a sealed frame.
@@ -337,10 +339,10 @@ impl Opener {
         for (index, event) in events.iter().enumerate() {
             let starts =
                 matches!(&event.body, Body::SessionStarted(facts) if facts.session.as_str() == self.session);
-            if !self.has_started && !starts {
+            if !self.anywhere && !self.has_started && !starts {
                 return Err("the first event does not name the header's session");
             }
-            if self.has_started && matches!(&event.body, Body::SessionStarted(_)) {
+            if !self.anywhere && self.has_started && matches!(&event.body, Body::SessionStarted(_)) {
                 return Err("a session starts with the first event, and only there");
             }
             self.has_started = true;
