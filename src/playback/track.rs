@@ -45,7 +45,7 @@ impl Replay for Again {
 pub struct Track {
     /// The channel played.
     pub channel: u32,
-    /// What the recording is about.
+    /// What the recording is about; its entries are the stops.
     pub timeline: Timeline,
     /// Places to jump to, in order.
     pub stops: Vec<Stop>,
@@ -131,7 +131,7 @@ impl Track {
         };
         for event in events {
             let (place, event) = event.map_err(TrackError::Recording)?;
-            if channel.is_none_or(|wanted| event.channel == 0 || event.channel == wanted) {
+            if channel.is_none_or(|wanted| event.is_of(wanted)) {
                 loading.take(place, &event);
             }
         }
@@ -206,13 +206,12 @@ impl Loading {
         }
     }
 
-    fn finish<E>(self, replay: Box<dyn Replay>) -> Result<Track, TrackError<E>> {
+    fn finish<E>(mut self, replay: Box<dyn Replay>) -> Result<Track, TrackError<E>> {
         let none = || self.wanted.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel);
         let Shooting { channel, stretches, .. } = self.shooting.ok_or_else(none)?;
-        let entries = self.timeline.entries.iter();
-        let mut stops: Vec<Stop> = entries
-            .map(|entry| Stop { at: self.bends.playback(entry.at), label: entry.text.clone() })
-            .collect();
+        let entries = std::mem::take(&mut self.timeline.entries).into_iter();
+        let mut stops: Vec<Stop> =
+            entries.map(|entry| Stop { at: self.bends.playback(entry.at), label: entry.text }).collect();
         stops.sort_by_key(|stop| stop.at);
         let length = self.bends.playback(self.bends.last);
         Ok(Track { channel, timeline: self.timeline, stops, length, stretches, bends: self.bends, replay })

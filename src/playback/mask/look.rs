@@ -18,10 +18,10 @@ pub(super) enum Key {
 }
 
 /// For each byte whether it is secret, and whether a private key is open behind the line.
-pub(super) fn look(mask: &Mask, line: &[u8], is_in_key: bool) -> (Vec<bool>, Key) {
+pub(super) fn look(mask: &Mask, line: &[u8], width: Option<u32>, is_in_key: bool) -> (Vec<bool>, Key) {
     let mut secret = vec![false; line.len()];
     let (mut begins, mut is_ended, mut goes_on) = (None, false, false);
-    for reading in readings(line) {
+    for reading in readings(line, width) {
         let found = mask.find(&reading.text);
         for range in found.secrets {
             for at in reading.from.get(range).unwrap_or_default() {

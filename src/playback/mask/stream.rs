@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::look::{Key, look, star};
 use super::patterns::Mask;
 use super::texts::Texts;
+use crate::playback::cells::Widths;
 use crate::recording::event::{Body, Event, Source};
 
 /// Bytes of a line that are held back.
@@ -38,6 +39,7 @@ pub struct Masked<'a, I> {
     /// What all that wait cost.
     held: usize,
     lines: BTreeMap<(u32, Source), Pending>,
+    widths: Widths,
     count: u64,
 }
 
@@ -76,7 +78,7 @@ where
     /// The events without what `mask` finds.
     pub fn new(events: I, mask: &'a Mask) -> Self {
         let (waiting, lines) = (VecDeque::new(), BTreeMap::new());
-        Self { events, mask, waiting, first: 0, held: 0, lines, count: 0 }
+        Self { events, mask, waiting, first: 0, held: 0, lines, widths: Widths::default(), count: 0 }
     }
 
     /// How many secrets were starred out so far.
@@ -85,6 +87,7 @@ where
     }
 
     fn take(&mut self, mut event: Event) {
+        self.widths.observe(&event);
         let number = self.first.saturating_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
         let source = event.body.data().map(|(source, _)| source);
         let bytes = event.body.data_mut().map(std::mem::take).map(Vec::from).unwrap_or_default();
@@ -113,9 +116,9 @@ where
             pending.push(*byte, event, place);
             let is_end = *byte == b'\n' || (stream.1 == Source::Input && *byte == b'\r');
             if is_end {
-                self.settle(&mut pending, 0, 0);
+                self.settle(stream, &mut pending, 0, 0);
             } else if pending.bytes.len() >= LONGEST_LINE {
-                self.settle(&mut pending, OVERLAP, OVERLAP);
+                self.settle(stream, &mut pending, OVERLAP, OVERLAP);
             }
         }
         if pending.bytes.is_empty() && pending.key.is_none() {
@@ -131,8 +134,10 @@ where
     }
 
     /// Looks through a line. Of its end `kept` bytes are looked at again later, and `open` may still change by then.
-    fn settle(&mut self, pending: &mut Pending, kept: usize, open: usize) {
-        let (secret, key) = look(self.mask, &pending.bytes, pending.key.is_some());
+    fn settle(&mut self, stream: (u32, Source), pending: &mut Pending, kept: usize, open: usize) {
+        // Keys are on no screen.
+        let width = self.widths.of(stream.0).filter(|_| stream.1 != Source::Input);
+        let (secret, key) = look(self.mask, &pending.bytes, width, pending.key.is_some());
         let is_line = kept == open;
         pending.key = match key {
             Key::Begins => Some(1),
@@ -161,7 +166,7 @@ where
     /// Settles a line as it is, and forgets it.
     fn end(&mut self, stream: (u32, Source)) {
         if let Some(mut pending) = self.lines.remove(&stream) {
-            self.settle(&mut pending, 0, 0);
+            self.settle(stream, &mut pending, 0, 0);
         }
     }
 
@@ -172,7 +177,7 @@ where
         if let Some(stream) = source.map(|source| (front.event.channel, source))
             && let Some(mut pending) = self.lines.remove(&stream)
         {
-            self.settle(&mut pending, OVERLAP, 0);
+            self.settle(stream, &mut pending, OVERLAP, 0);
             self.lines.insert(stream, pending);
         }
         if let Some(front) = self.waiting.front_mut() {

@@ -183,6 +183,15 @@ fn text_that_a_shell_wrapped_at_the_edge_is_joined() {
     assert!(!printed.contains("hunter22") && printed.len() == text.len(), "{printed}");
 }
 
+#[test]
+fn what_was_corrected_behind_the_edge_is_read_as_it_stands() {
+    let terminal = Body::Terminal { columns: 20, rows: 5, term: "xterm".to_owned(), modes: Vec::new() };
+    let mut events = vec![Event { at: 0, channel: 1, body: terminal }];
+    events.extend(in_pieces("$ mysql --user a pas \rsworx\x08d=\u{4e2d}hunter22\r\n", 3));
+    let printed = printed(&masked(events, &[]).0);
+    assert!(printed.contains("=***********\r") && !printed.contains("hunter22"), "{printed}");
+}
+
 /// The rest of a line, long after its beginning had to be let go.
 fn after_much_else(others: impl Iterator<Item = Event>) -> String {
     let events = [output(0, 1, b"password=")].into_iter().chain(others);

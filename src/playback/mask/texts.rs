@@ -79,7 +79,7 @@ impl<'a> Texts<'a> {
     /// The text without its secrets, when it has any.
     fn starred(&mut self, text: &[u8]) -> Option<Vec<u8>> {
         self.bytes = self.bytes.saturating_add(text.len());
-        let (secret, _) = look(self.mask, text, false);
+        let (secret, _) = look(self.mask, text, None, false);
         let runs = secret.chunk_by(|one, next| one == next).filter(|run| run.first() == Some(&true)).count();
         self.found = self.found.saturating_add(u64::try_from(runs).unwrap_or(u64::MAX));
         let mut starred = text.to_vec();
