@@ -53,7 +53,7 @@ pub(crate) async fn run(args: PlayArgs, run: &Invocation) -> Outcome {
     let source = Source::parse(&args.recording)?;
     let identity = args.identity.need(run)?;
     let held = source.hold("play", run).await?;
-    let mut events = Events::open(&held, &identity)?;
+    let mut events = Events::open(&held, &identity)?.on_all_cores();
     let options = ViewOptions {
         channel: args.channel,
         idle_limit: args.idle_limit,

@@ -127,6 +127,11 @@ impl Events {
         Ok(Self { reader, stopped: None })
     }
 
+    /// Opens its frames on all cores: for one recording, which somebody waits for.
+    pub(crate) fn on_all_cores(self) -> Self {
+        Self { reader: self.reader.on_all_cores(), ..self }
+    }
+
     /// The session it records.
     pub(crate) fn session(&self) -> &SessionId {
         &self.reader.header().session

@@ -14,7 +14,8 @@ use super::event::Event;
 use super::frame::{HEAD_BYTES, Head, Kind, MAX_BODY};
 use super::header::Header;
 use super::key::ReviewerIdentity;
-use super::reader::{Opener, RawFrame};
+use super::open::Opener;
+use super::reader::RawFrame;
 
 /// The most bytes read at once; a player asks for far less.
 const MOST: u64 = 64 << 20;

@@ -1,6 +1,7 @@
 //! The one entrance to all formats: which format, which channel, what is left out, what went wrong.
 //!
-//! Each format is a small struct that takes events in order; none of them holds more than the event it writes.
+//! Each format is a small struct that takes events in order. None of them holds more than the event it writes and, for a
+//! transcript, the lines being written; masks hold events back until their lines are whole.
 
 use std::io::{self, Write};
 use std::str::FromStr;
