@@ -28,18 +28,25 @@ pub(super) struct Sieve {
     uncoloured: Vec<u8>,
 }
 
+impl Default for Sieve {
+    /// A sieve that looks for nothing.
+    fn default() -> Self {
+        Self {
+            finder: None,
+            ignore_case: false,
+            is_tab_plain: true,
+            lower: Vec::new(),
+            uncoloured: Vec::new(),
+        }
+    }
+}
+
 impl Sieve {
     /// A sieve for `needle`, which is in lower case when the case is ignored.
     pub(super) fn new(needle: &str, ignore_case: bool) -> Self {
         // Plain lines are ASCII and stay so in lower case: other words cannot be in them.
         let finder = needle.is_ascii().then(|| Finder::new(needle.as_bytes()).into_owned());
-        Self {
-            finder,
-            ignore_case,
-            is_tab_plain: !needle.contains(' '),
-            lower: Vec::new(),
-            uncoloured: Vec::new(),
-        }
+        Self { finder, ignore_case, is_tab_plain: !needle.contains(' '), ..Self::default() }
     }
 
     /// Feeds `lines`, leaving out what cannot hold the words.

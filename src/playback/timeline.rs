@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::cells::Widths;
 use super::lines::Lines;
 use super::sanitise::escape_text;
+use super::sieve::Sieve;
 use crate::model::EndReason;
 use crate::recording::event::{Body, Event, FileOperation, FileVerb, SessionFacts};
 
@@ -43,6 +44,8 @@ pub struct Timeline {
     prompts: BTreeMap<u32, Prompt>,
     #[serde(skip)]
     widths: Widths,
+    #[serde(skip)]
+    sieve: Sieve,
 }
 
 /// A channel of the session.
@@ -165,14 +168,6 @@ impl Timeline {
         std::mem::take(&mut self.entries)
     }
 
-    /// The channel to show first: the first with a terminal, else the first that printed anything.
-    #[must_use]
-    pub fn main_channel(&self) -> Option<u32> {
-        let with_terminal = self.channels.iter().find(|(_, channel)| channel.has_terminal);
-        let chosen = with_terminal.or_else(|| self.channels.iter().find(|(_, channel)| channel.output > 0));
-        chosen.map(|(number, _)| *number)
-    }
-
     fn observe_channel(&mut self, event: &Event) {
         if event.channel == 0 {
             return;
@@ -228,6 +223,10 @@ impl Timeline {
         let mut command = None;
         let Prompt { lines, entered } = prompt;
         lines.set_width(self.widths.of(event.channel));
+        if entered.is_none() {
+            // Where nothing was entered, only what a line is in the middle of matters.
+            return self.sieve.feed(lines, data, |_| {});
+        }
         lines.feed(data, |line| {
             if line.is_complete
                 && let Some(at) = entered.take()
@@ -359,7 +358,6 @@ mod tests {
         let commands: Vec<_> = timeline.entries.iter().filter(|e| e.kind == Kind::Command).collect();
         assert_eq!(commands.len(), 1);
         assert_eq!((commands[0].at, commands[0].text.as_str()), (7, "$ ls"));
-        assert_eq!(timeline.main_channel(), Some(1));
         assert_eq!(timeline.channels[&1].input, 3);
     }
 

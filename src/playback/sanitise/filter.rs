@@ -78,14 +78,7 @@ impl Sanitiser {
     /// The safe form of the next bytes.
     #[must_use]
     pub fn feed(&mut self, bytes: &[u8]) -> String {
-        let mut safe = String::with_capacity(bytes.len());
-        self.feed_into(bytes, &mut safe);
-        safe
-    }
-
-    /// As [`Self::feed`], onto the end of `safe`.
-    pub fn feed_into(&mut self, bytes: &[u8], safe: &mut String) {
-        let mut text = String::with_capacity(bytes.len());
+        let (mut text, mut safe) = (String::with_capacity(bytes.len()), String::with_capacity(bytes.len()));
         self.utf8.feed(bytes, &mut text);
         let mut rest = text.as_str();
         while let Some(c) = rest.chars().next() {
@@ -97,10 +90,11 @@ impl Sanitiser {
                 self.marks = 0;
                 safe.push_str(run);
             } else {
-                self.take(c, safe);
+                self.take(c, &mut safe);
             }
             rest = after;
         }
+        safe
     }
 
     /// What the end of the stream adds: at most one replacement character.
@@ -318,7 +312,7 @@ impl Drawing {
 }
 
 /// How many bytes of printable ASCII a text begins with.
-fn plain_run(text: &str) -> usize {
+pub(in crate::playback) fn plain_run(text: &str) -> usize {
     text.bytes().position(|byte| !(b' '..=b'~').contains(&byte)).unwrap_or(text.len())
 }
 
