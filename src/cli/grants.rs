@@ -80,7 +80,7 @@ pub(crate) async fn list(args: &GrantsArgs, run: &Invocation) -> Outcome {
     let now = run.clock.now();
     let mut table = out::Table::new(
         &["grant", "who", "what", "may", "used", "ends"],
-        "No grants. 'postern request' asks for one.",
+        "No grants that you may see. 'postern request' asks for one.",
     )
     .cut_first(&["may", "what", "ends"]);
     for item in items {

@@ -128,8 +128,8 @@ fn announce(directory: &Path, args: &InitArgs, keys: &Keystore, run: &Invocation
         steps
             .push(format!("postern keygen, as the reviewer; then postern --dir {shown} reviewers set AGE1…"));
     }
-    steps.push(format!("postern doctor --dir {shown}"));
-    steps.push(format!("postern serve {shown}"));
+    steps.push(format!("postern --dir {shown} doctor"));
+    steps.push(format!("postern --dir {shown} serve"));
     out::line(&format!("\nNext:\n  {}", steps.join("\n  ")));
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -15,9 +16,10 @@ use zeroize::Zeroizing;
 
 use super::args::Invocation;
 use super::exit::{CliError, Outcome, io_error};
+use super::hardware::Terminal;
 use super::out;
 use crate::model::Timestamp;
-use crate::recording::ReviewerIdentity;
+use crate::recording::{Ask, ReviewerIdentity};
 
 /// The identity's place, in the directory of the configuration.
 const FILE: &str = "identity.txt";
@@ -43,7 +45,8 @@ pub(crate) struct KeygenArgs {
 /// Which identity opens recordings: part of every command that reads them.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct IdentityArgs {
-    /// The age identity file that opens recordings. [default: ~/.config/postern/identity.txt]
+    /// The age identity file that opens recordings; one for a hardware key (AGE-PLUGIN-…) needs its plugin in PATH.
+    /// [default: ~/.config/postern/identity.txt]
     #[arg(long, value_name = "FILE", env = "POSTERN_IDENTITY")]
     identity: Option<PathBuf>,
 }
@@ -64,9 +67,10 @@ pub(crate) fn run(args: KeygenArgs, run: &Invocation) -> Outcome {
     }
     out::fields(&[("recipient", recipient), ("identity", path.display().to_string())]);
     out::note(
-        "\nGive the recipient to an administrator of the bastion, who adds it with 'postern reviewers set': recordings\n\
-         made from then on can be opened with this identity. Keep the identity file secret, and keep a copy of it somewhere safe: without it\n\
-         those recordings stay closed, and nobody can make it again.",
+        "\nGive the recipient to an administrator of the bastion, who names it in 'postern init --reviewer' or, later,\n\
+         adds it with 'postern reviewers set': recordings made from then on can be opened with this identity. Keep the\n\
+         identity file secret, and keep a copy of it somewhere safe: without it those recordings stay closed, and nobody\n\
+         can make it again.",
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +132,10 @@ fn read(path: &Path) -> Result<ReviewerIdentity, CliError> {
     }
     let mut text = Zeroizing::new(String::new());
     file.take(LARGEST).read_to_string(&mut text).map_err(io_error("read", path))?;
-    ReviewerIdentity::parse(&text).map_err(|error| CliError::failed(format!("{}: {error}", path.display())))
+    let identity = ReviewerIdentity::parse(&text)
+        .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
+    let terminal: Arc<dyn Ask> = Arc::new(Terminal);
+    Ok(identity.asking(&terminal))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod evidence;
 mod exit;
 mod export;
 mod grants;
+mod hardware;
 mod init;
 mod keygen;
 mod keys;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use russh::keys::HashAlg;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -125,12 +126,20 @@ pub(crate) async fn run(run: &Invocation) -> Outcome {
         ("witnesses", witnesses(&status.witnesses, now)),
         ("policy", status.policy.chars().take(16).collect()),
         ("API certificate", status.api.fingerprint),
-        ("SSH host key", status.ssh.host_key),
+        ("SSH host key", with_fingerprint(&status.ssh.host_key)),
         ("host CA", status.ssh.host_ca),
         ("user CA", status.user_ca),
         ("you", you(status.you.as_ref())),
     ]);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A public key with what a client shows of it.
+fn with_fingerprint(line: &str) -> String {
+    match russh::keys::PublicKey::from_openssh(line) {
+        Ok(key) => format!("{} ({line})", key.fingerprint(HashAlg::Sha256)),
+        Err(_) => line.to_owned(),
+    }
 }
 
 /// The store for recordings, in words.

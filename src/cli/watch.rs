@@ -15,6 +15,7 @@ use super::args::Invocation;
 use super::client::segment;
 use super::exit::{CliError, Outcome};
 use super::{out, words};
+use crate::model::EndReason;
 use crate::playback::{Sanitiser, Timeline};
 use crate::recording::event::{Body, Event};
 
@@ -51,7 +52,7 @@ pub(crate) async fn run(args: WatchArgs, run: &Invocation) -> Outcome {
     }
     if !run.json {
         show(&follower.finish());
-        out::note("the bastion sends no more: the session is over, or it no longer may be watched");
+        out::note(&follower.last_words());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,6 +73,8 @@ struct Follower {
     channel: Option<u32>,
     sanitiser: Sanitiser,
     timeline: Timeline,
+    /// Why the session ended, once it has.
+    ended: Option<EndReason>,
 }
 
 impl Follower {
@@ -79,6 +82,9 @@ impl Follower {
         let is_shown = matches!(event.body, Body::Terminal { .. } | Body::Output { .. });
         if is_shown && self.channel.is_none() {
             self.channel = Some(event.channel);
+        }
+        if let Body::SessionEnded { reason } = event.body {
+            self.ended = Some(reason);
         }
         let mut shown = Shown::default();
         if let Body::Output { data, .. } = &event.body
@@ -96,6 +102,15 @@ impl Follower {
             }
         }
         shown
+    }
+
+    /// Why nothing more is shown.
+    fn last_words(&self) -> String {
+        match self.ended {
+            Some(reason) => format!("the session is over: {reason}"),
+            None => "the bastion sends no more: it stopped, you no longer may watch, or this was too slow"
+                .to_owned(),
+        }
     }
 
     /// What is left at the end: colours and the alternate screen must not outlive the session.
@@ -183,6 +198,10 @@ mod tests {
         assert_eq!(shown.notes, ["[1:01.0 channel 2] rm -rf \\u{1b}[2J/srv"]);
         assert_eq!(follower.take(&output(2, b"x")), Shown::default());
         assert!(follower.finish().screen.starts_with("\x1b[m"));
+        assert!(follower.last_words().contains("sends no more"));
+        let over = Body::SessionEnded { reason: EndReason::GrantRevoked };
+        follower.take(&Event { at: 62_000_000, channel: 0, body: over });
+        assert_eq!(follower.last_words(), "the session is over: the grant was revoked");
     }
 
     proptest! {

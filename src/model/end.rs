@@ -159,7 +159,7 @@ impl EndReason {
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::ClientFlooded => "the client sent faster than the target reads, past the limit",
-            Self::ClientLeft => "the client left",
+            Self::ClientLeft => "the client closed the connection",
             Self::ClientStalled => "the client did not finish a key exchange",
             Self::Crashed => "the bastion stopped without finishing this session",
             Self::DiskFull => "the bastion's disk is too full to record",

@@ -34,6 +34,14 @@ pub struct Target {
     pub labels: BTreeMap<String, String>,
 }
 
+impl Target {
+    /// Whether a login may be asked for.
+    #[must_use]
+    pub fn offers(&self, login: &Login) -> bool {
+        self.logins.is_empty() || self.logins.contains(login)
+    }
+}
+
 /// A protocol a target speaks.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,

@@ -2,7 +2,8 @@
 //!
 //! A protocol library that says nothing may be waiting for a peer to take what it wrote, which is back-pressure and
 //! harms nobody, or may be stuck for another reason. [`Busy`] tells the two apart: it is marked for as long as a write
-//! waits, and remembers that it was marked since it was last looked at.
+//! waits, and remembers that it was marked since it was last looked at. [`Traffic`] is that of a stream, and counts
+//! what moved on it, either way.
 
 use std::io;
 use std::pin::Pin;

@@ -161,7 +161,7 @@ impl Sockets {
 
 /// A connection to the target that is held. Dropping it resets the connection and lets go of it: what the target has not
 /// taken by then must not reach it later, when the session may be over.
-#[must_use = "dropping it closes the connection"]
+#[must_use = "dropping it resets the connection"]
 #[derive(Debug)]
 pub struct Hold {
     fuse: Fuse,

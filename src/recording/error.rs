@@ -56,6 +56,12 @@ pub enum RecordingError {
     /// The file could not be read.
     #[error("the recording could not be read: {0}")]
     Io(#[from] std::io::Error),
+    /// A hardware key could not be tried.
+    #[error("the recording may be for your hardware key, which could not be used: {why}")]
+    KeyUnusable {
+        /// What its plugin says.
+        why: String,
+    },
     /// A length is above what the format allows.
     #[error("frame {counter}: a length of {length} is above the limit of {limit}")]
     LimitExceeded {
@@ -133,6 +139,7 @@ impl RecordingError {
             Self::FrameDamaged { .. } => "frame_damaged",
             Self::HeaderDamaged { .. } => "header_damaged",
             Self::Io(_) => "io",
+            Self::KeyUnusable { .. } => "key_unusable",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::Misplaced { .. } => "misplaced",
             Self::Missing { .. } => "missing",

@@ -9,11 +9,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use age::secrecy::SecretString;
-use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
-use age_core::secrecy::ExposeSecret as _;
-use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use age_core::format::{FileKey, Stanza};
 use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::digest;
 use bech32::{FromBase32 as _, ToBase32 as _, Variant};
 use data_encoding::BASE64_NOPAD;
 use ml_kem::ml_kem_768::{DecapsulationKey, EncapsulationKey};
@@ -21,23 +19,23 @@ use ml_kem::{Decapsulate as _, KeyExport as _};
 use shake::{ExtendableOutput as _, Shake256, Update as _, XofReader as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::hpke::{BODY, Suite};
 use super::key::KeyError;
 use crate::model::Secret;
 
 const TAG: &str = "mlkem768x25519";
-const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
 /// Recipients with this label are never mixed with others: the weakest would decide.
 const LABEL: &str = "postquantum";
 const PUBLIC: &str = "age1pq";
 const SECRET: &str = "age-secret-key-pq-";
-/// HPKE, KEM 0x647a (X-Wing), KDF HKDF-SHA256, AEAD ChaCha20-Poly1305 (RFC 9180 part 5.1).
-const SUITE: &[u8] = b"HPKE\x64\x7a\x00\x01\x00\x03";
+/// HPKE with KEM 0x647a (X-Wing).
+const SUITE: Suite =
+    Suite { id: b"HPKE\x64\x7a\x00\x01\x00\x03", info: b"age-encryption.org/mlkem768x25519" };
 /// What X-Wing ends its hash with.
 const X_WING: &[u8] = br"\.//^\";
 const LATTICE_KEY: usize = 1184;
 const LATTICE_SHARE: usize = 1088;
 const CURVE: usize = 32;
-const BODY: usize = FILE_KEY_BYTES + 16;
 
 /// A public key that files are encrypted to.
 #[derive(Clone, PartialEq, Eq)]
@@ -139,39 +137,11 @@ fn combine(
     .ok()
 }
 
-/// HPKE's key and nonce for the one message of a stanza (RFC 9180 part 5.1, base mode).
-fn schedule(shared: &Secret<[u8; 32]>) -> Option<(LessSafeKey, Nonce)> {
-    let mut context = vec![0];
-    context.extend(extract(&[], "psk_id_hash", &[]));
-    context.extend(extract(&[], "info_hash", INFO));
-    let secret = Secret::new(extract(shared.expose(), "secret", &[]));
-    let key = Secret::new(expand(secret.expose(), "key", &context, 32));
-    let nonce = expand(secret.expose(), "base_nonce", &context, 12);
-    let key = UnboundKey::new(&CHACHA20_POLY1305, key.expose()).ok()?;
-    Some((LessSafeKey::new(key), Nonce::try_assume_unique_for_key(&nonce).ok()?))
-}
-
-/// `LabeledExtract` (RFC 9180 part 4).
-fn extract(salt: &[u8], label: &str, ikm: &[u8]) -> Vec<u8> {
-    let labelled = Secret::new([b"HPKE-v1", SUITE, label.as_bytes(), ikm].concat());
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, salt), labelled.expose()).as_ref().to_vec()
-}
-
-/// `LabeledExpand` (RFC 9180 part 4) of at most one hash's length.
-fn expand(secret: &[u8], label: &str, context: &[u8], length: u8) -> Vec<u8> {
-    let info = [&[0, length], b"HPKE-v1".as_slice(), SUITE, label.as_bytes(), context, &[1]].concat();
-    let mut bytes = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &info).as_ref().to_vec();
-    bytes.truncate(length.into());
-    bytes
-}
-
 impl age::Recipient for Recipient {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
         let failed = || age::EncryptError::Io(std::io::Error::other("no hybrid share could be made"));
         let (share, secret) = self.encapsulate().ok_or_else(failed)?;
-        let (key, nonce) = schedule(&secret).ok_or_else(failed)?;
-        let mut body = file_key.expose_secret().to_vec();
-        key.seal_in_place_append_tag(nonce, Aad::empty(), &mut body).map_err(|_| failed())?;
+        let body = SUITE.seal(&secret, file_key).ok_or_else(failed)?;
         let stanza = Stanza { tag: TAG.to_owned(), args: vec![BASE64_NOPAD.encode(&share)], body };
         Ok((vec![stanza], HashSet::from([LABEL.to_owned()])))
     }
@@ -190,12 +160,7 @@ impl age::Identity for Identity {
             return MALFORMED;
         }
         let Some(secret) = self.expand()?.decapsulate(&share) else { return MALFORMED };
-        let (key, nonce) = schedule(&secret)?;
-        let mut body = Zeroizing::new(stanza.body.clone());
-        // A stanza for somebody else looks like one that was changed.
-        let opened = key.open_in_place(nonce, Aad::empty(), &mut body).ok()?;
-        let bytes: [u8; FILE_KEY_BYTES] = (&*opened).try_into().ok()?;
-        Some(Ok(FileKey::new(Box::new(bytes))))
+        SUITE.open(&secret, &stanza.body).map(Ok)
     }
 }
 
@@ -240,6 +205,9 @@ fn decode(text: &str, kind: &str) -> Result<Vec<u8>, ()> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+
+    use age_core::format::FILE_KEY_BYTES;
+    use age_core::secrecy::ExposeSecret as _;
 
     use super::*;
 

@@ -1,18 +1,20 @@
 //! A recording's keys: made here, wrapped to reviewers as an age file, opened with a reviewer's identity.
 //!
-//! `FORMAT.md` part 3. X25519 recipients, or post-quantum ones (`hybrid.rs`), never both for one recording; a bastion
-//! never runs an age plugin, so their texts are refused.
+//! `FORMAT.md` part 3. X25519 recipients and hardware keys (`hardware.rs`), or post-quantum ones (`hybrid.rs`), never both
+//! for one recording. A bastion never runs an age plugin, so recipients that need one are refused.
 
 use std::fmt;
 use std::io::{Read, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use age::secrecy::{ExposeSecret, SecretString};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 
 use super::digest::Digest;
 use super::error::RecordingError;
-use super::hybrid;
+use super::plugin::{self, Ask};
+use super::{hardware, hybrid};
 use crate::model::Secret;
 
 /// Length of a file key.
@@ -34,14 +36,17 @@ pub enum KeyError {
     #[error("age1pq… recipients cannot be mixed with others: whoever breaks the weaker reads the recording")]
     MixedRecipients,
     /// A text that is no identity.
-    #[error("line {line} is no age identity: expected AGE-SECRET-KEY-1… or AGE-SECRET-KEY-PQ-1…")]
+    #[error(
+        "line {line} is no age identity: expected AGE-SECRET-KEY-1…, AGE-SECRET-KEY-PQ-1… or AGE-PLUGIN-…"
+    )]
     NotAnIdentity {
         /// Where it is.
         line: usize,
     },
     /// A text that is no recipient.
     #[error(
-        "{0:?} is no age recipient: expected age1… and 58 characters, or age1pq1… (plugin recipients are refused)"
+        "{0:?} is no age recipient: expected age1… and 58 characters, age1pq1…, or of a hardware key age1tag1…, \
+         age1yubikey1… or age1se1…; others need a plugin here, and a bastion runs none"
     )]
     NotARecipient(String),
     /// A text without any identity.
@@ -65,6 +70,7 @@ pub struct Recipient(Public);
 #[derive(Clone)]
 enum Public {
     Classic(age::x25519::Recipient),
+    Hardware(hardware::Recipient),
     Hybrid(hybrid::Recipient),
 }
 
@@ -73,10 +79,11 @@ impl FromStr for Recipient {
     fn from_str(text: &str) -> Result<Self, KeyError> {
         let wrong = || KeyError::NotARecipient(text.chars().take(80).collect());
         let text = text.trim();
-        match text.parse() {
-            Ok(classic) => Ok(Self(Public::Classic(classic))),
-            Err(_) => text.parse().map(|hybrid| Self(Public::Hybrid(hybrid))).map_err(|()| wrong()),
-        }
+        let classic = text.parse().map(Public::Classic).map_err(|_| ());
+        let public = classic
+            .or_else(|()| text.parse().map(Public::Hardware))
+            .or_else(|()| text.parse().map(Public::Hybrid));
+        public.map(Self).map_err(|()| wrong())
     }
 }
 
@@ -92,6 +99,7 @@ impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Public::Classic(recipient) => fmt::Display::fmt(recipient, f),
+            Public::Hardware(recipient) => fmt::Display::fmt(recipient, f),
             Public::Hybrid(recipient) => fmt::Display::fmt(recipient, f),
         }
     }
@@ -129,25 +137,31 @@ pub struct ReviewerIdentity(Vec<Private>);
 enum Private {
     Classic(age::x25519::Identity),
     Hybrid(hybrid::Identity),
+    Plugin(plugin::Identity),
 }
 
 impl Private {
     fn parse(line: &str) -> Option<Self> {
-        let hybrid = || line.parse().map(Self::Hybrid).ok();
-        line.parse().map(Self::Classic).ok().or_else(hybrid)
+        let classic = line.parse().map(Self::Classic).ok();
+        classic
+            .or_else(|| line.parse().map(Self::Hybrid).ok())
+            .or_else(|| plugin::Identity::parse(line).map(Self::Plugin))
     }
 
     fn to_secret_text(&self) -> SecretString {
         match self {
             Self::Classic(identity) => identity.to_string(),
             Self::Hybrid(identity) => identity.to_secret_text(),
+            Self::Plugin(identity) => identity.to_secret_text(),
         }
     }
 
+    /// `None` for a hardware key: only its plugin knows.
     fn to_public(&self) -> Option<Public> {
         match self {
             Self::Classic(identity) => Some(Public::Classic(identity.to_public())),
             Self::Hybrid(identity) => identity.to_public().map(Public::Hybrid),
+            Self::Plugin(_) => None,
         }
     }
 }
@@ -194,7 +208,23 @@ impl ReviewerIdentity {
         SecretString::from(text)
     }
 
-    /// The recipients recordings are encrypted to for this identity.
+    /// Lets hardware keys talk with somebody, who is asked to touch them or for a PIN.
+    #[must_use]
+    pub fn asking(mut self, ask: &Arc<dyn Ask>) -> Self {
+        for identity in &mut self.0 {
+            if let Private::Plugin(identity) = identity {
+                identity.ask(Arc::clone(ask));
+            }
+        }
+        self
+    }
+
+    /// Why a hardware key could not be tried, if one could not.
+    fn trouble(&self) -> Option<String> {
+        self.0.iter().find_map(|one| if let Private::Plugin(one) = one { one.trouble() } else { None })
+    }
+
+    /// The recipients recordings are encrypted to for this identity, as far as it knows them itself.
     #[must_use]
     pub fn recipients(&self) -> Vec<Recipient> {
         self.0.iter().filter_map(|identity| identity.to_public().map(Recipient)).collect()
@@ -222,6 +252,7 @@ pub(super) fn wrap(key: &FileKey, recipients: &[Recipient]) -> Result<Vec<u8>, K
     are_of_one_kind(recipients)?;
     let each = recipients.iter().map(|recipient| match &recipient.0 {
         Public::Classic(recipient) => recipient as &dyn age::Recipient,
+        Public::Hardware(recipient) => recipient,
         Public::Hybrid(recipient) => recipient,
     });
     let encryptor = age::Encryptor::with_recipients(each).map_err(|_| KeyError::Unavailable)?;
@@ -243,14 +274,19 @@ pub(super) fn unwrap(
     let identities = identity.0.iter().map(|identity| match identity {
         Private::Classic(identity) => identity as &dyn age::Identity,
         Private::Hybrid(identity) => identity,
+        Private::Plugin(identity) => identity,
     });
     let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => RecordingError::WrongKey,
+        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => {
+            identity.trouble().map_or(RecordingError::WrongKey, |why| RecordingError::KeyUnusable { why })
+        }
         age::DecryptError::ExcessiveWork { .. }
         | age::DecryptError::InvalidHeader
         | age::DecryptError::InvalidMac
         | age::DecryptError::Io(_)
         | age::DecryptError::KeyDecryptionFailed
+        | age::DecryptError::MissingPlugin { .. }
+        | age::DecryptError::Plugin(_)
         | age::DecryptError::UnknownFormat => damaged(),
     })?;
     let mut key = [0; FILE_KEY_BYTES];
@@ -340,9 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn plugin_recipients_are_refused_by_name() {
+    fn recipients_that_need_a_plugin_are_refused_by_name() {
         for text in [
-            "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
+            "age1tpm1qg86fn5esp30u9h6jy6zvu9gcsvnac09vn8jzjxt8s3qtlcv5h2x287wm36",
             "ssh-ed25519 AAAA",
             "age1",
         ] {

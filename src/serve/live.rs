@@ -62,8 +62,8 @@ impl Live for NodeLive {
     fn witnesses(&self) -> Vec<Witness> {
         let witness = |standing: Standing| Witness {
             is_alarm: standing.is_alarm(),
-            size: standing.cosigned.map(|(size, _)| size),
-            signed: standing.cosigned.map(|(_, at)| at),
+            size: standing.cosigned.map(|head| head.size),
+            signed: standing.cosigned.map(|head| head.at),
             trouble: standing.trouble.map(|trouble| trouble.to_string()),
             name: standing.name,
         };

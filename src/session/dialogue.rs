@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::adapter::{Adapter, Greeted, Page, Reply};
 use super::gate::Gate;
-use crate::access::{Command, Request, RequestRule};
+use crate::access::{Command, Denied, Request, RequestRule};
 use crate::ledger::entry::{Actor, Entry, Fact, RequestFacts};
 use crate::model::{Action, Capability, RequestId, Role};
 use crate::policy::{ApprovalRule, Decision, Principal, Question, Resource};
@@ -190,6 +190,10 @@ fn may_ask(gate: &Gate, greeted: &Greeted, client: SocketAddr) -> Result<Approva
         client: Some(client.ip()),
     };
     match gate.policy.decide(&question) {
+        Decision::Allow(_) if !target.offers(&greeted.login) => {
+            let (login, target) = (greeted.login.clone(), greeted.target.clone());
+            Err(format!("{}.\n", Denied::LoginNotOffered { login, target }))
+        }
         Decision::Allow(_) => Ok(gate.policy.rule_for(&target, &greeted.login)),
         Decision::Deny(denied) => Err(format!("{}@{}: {}\n", greeted.login, greeted.target, denied.reason)),
     }

@@ -41,7 +41,15 @@ pub async fn sweep(
     let now = clock.now();
     // Submitted together, so that they share their commits.
     let ends = left.iter().map(|session| {
-        let end = end(session, by_session.get(session).copied(), recordings, now, PROCESS_GONE);
+        let recovered = by_session.get(session).copied();
+        if let Some(path) = recovered.and_then(|recovered| recovered.set_aside.as_ref()) {
+            tracing::warn!(%session, path = %path.display(), "bytes behind the last whole frame were set aside");
+        }
+        let state = match recovered {
+            Some(recovered) => State::Known(recovered.state.clone()),
+            None => found(recordings, session),
+        };
+        let end = end(session, state, now, PROCESS_GONE);
         store.submit(Actor::Node, Command::EndSession(Box::new(end)))
     });
     for outcome in futures_util::future::join_all(ends).await {
@@ -65,13 +73,15 @@ async fn round(gate: &Gate, suspects: &BTreeSet<SessionId>) -> BTreeSet<SessionI
     let left: BTreeSet<_> =
         known(&gate.store).into_iter().filter(|session| gate.registry.get(session).is_none()).collect();
     for session in left.intersection(suspects) {
-        let recordings = gate.journal.recordings();
-        if locate(recordings, session).is_some() && matches!(end_of(recordings, session), Ok(None)) {
-            tracing::error!(%session, "nobody runs this session any more; its recording has no end before the next start");
+        let found = (gate.journal.recordings().to_owned(), session.clone());
+        // A recording may be long, and is read to its end.
+        let found = tokio::task::spawn_blocking(move || found_now(&found.0, &found.1)).await;
+        let Ok(Some(state)) = found else {
+            tracing::warn!(%session, "nobody runs this session; its recording gets its end at the next start");
             continue;
-        }
+        };
         tracing::error!(%session, "nobody runs this session any more; ending it");
-        let end = end(session, None, gate.journal.recordings(), gate.clock.now(), TASK_GONE);
+        let end = end(session, state, gate.clock.now(), TASK_GONE);
         if let Err(error) = gate.store.submit(Actor::Node, Command::EndSession(Box::new(end))).await {
             tracing::error!(%session, %error, "its end was not written; trying again");
         }
@@ -83,32 +93,39 @@ fn known(store: &Store) -> Vec<SessionId> {
     store.read(|state| state.sessions().map(|s| s.facts.session.clone()).collect())
 }
 
-/// The end of one session: what recovery made of its recording, or what an earlier run had already finished.
-fn end(
-    session: &SessionId,
-    recovered: Option<&Recovered>,
-    recordings: &Path,
-    now: Timestamp,
-    connection: &str,
-) -> EndFacts {
-    let (state, set_aside) = match recovered {
-        Some(recovered) => (Some(recovered.state.clone()), recovered.set_aside.clone()),
-        None => match end_of(recordings, session) {
-            Ok(state) => (state, None),
-            Err(error) => (Some(RecoveredState::Damaged { why: error.to_string() }), None),
-        },
-    };
-    if let Some(path) = set_aside {
-        tracing::warn!(%session, path = %path.display(), "bytes behind the last whole frame were set aside");
+/// What is known of a session's recording.
+enum State {
+    Known(RecoveredState),
+    /// There is none.
+    Missing,
+}
+
+/// What an earlier run, or the recorder as it was dropped, made of a recording.
+fn found(recordings: &Path, session: &SessionId) -> State {
+    match end_of(recordings, session) {
+        Ok(Some(state)) => State::Known(state),
+        Ok(None) => State::Missing,
+        Err(error) => State::Known(RecoveredState::Damaged { why: error.to_string() }),
     }
+}
+
+/// The same while the node runs: `None` for a recording that is there and has no end, which only a start can give it.
+fn found_now(recordings: &Path, session: &SessionId) -> Option<State> {
+    let state = found(recordings, session);
+    let is_unfinished = matches!(state, State::Missing) && locate(recordings, session).is_some();
+    (!is_unfinished).then_some(state)
+}
+
+/// The end of one session, with what became of its recording.
+fn end(session: &SessionId, state: State, now: Timestamp, connection: &str) -> EndFacts {
     let (frames, digest, bytes, left_over) = match state {
-        Some(RecoveredState::Ended { last_frame, digest, bytes, .. }) => {
+        State::Known(RecoveredState::Ended { last_frame, digest, bytes, .. }) => {
             (last_frame, digest.to_string(), bytes, Vec::new())
         }
-        Some(RecoveredState::Damaged { why }) => {
+        State::Known(RecoveredState::Damaged { why }) => {
             (0, String::new(), 0, vec![fitting_line(&format!("its recording is damaged: {why}"))])
         }
-        None => (0, String::new(), 0, vec!["no recording was found for it".to_owned()]),
+        State::Missing => (0, String::new(), 0, vec!["no recording was found for it".to_owned()]),
     };
     let gone = |how: &str| Some(Verified { at: now, how: how.to_owned() });
     let receipt = Receipt {
@@ -142,6 +159,19 @@ mod tests {
         let suspects = round(gate, &BTreeSet::new()).await;
         assert_eq!(suspects.len(), 1);
         assert_eq!(known(&gate.store).len(), 1, "it may be just beginning");
+        // A recording that is still open gets its end at the next start, and the session with it.
+        let open = gate.journal.recordings().join("open");
+        let session = suspects.first().unwrap();
+        let path = open.join(format!("{session}.pstn"));
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("recordings-schema/vectors/end-last-byte-missing.pstn"),
+            &path,
+        )
+        .unwrap();
+        round(gate, &suspects).await;
+        assert_eq!(known(&gate.store).len(), 1, "it has no end yet");
+        std::fs::remove_file(&path).unwrap();
         round(gate, &suspects).await;
         assert_eq!(known(&gate.store).len(), 0);
     }

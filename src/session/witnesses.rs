@@ -35,12 +35,21 @@ struct Shared {
 pub struct Standing {
     /// Its name.
     pub name: String,
-    /// The size of the newest head it signed, and when.
-    pub cosigned: Option<(u64, Timestamp)>,
-    /// The same moment, since boot.
-    at: Duration,
+    /// The newest head it signed.
+    pub cosigned: Option<Cosigned>,
     /// What is wrong, if something is.
     pub trouble: Option<Trouble>,
+}
+
+/// A head that a witness signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cosigned {
+    /// How many entries it had.
+    pub size: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The same moment, since boot.
+    since_boot: Duration,
 }
 
 /// Why a witness did not sign.
@@ -66,7 +75,7 @@ impl Witnesses {
         within: Duration,
         quorum: usize,
     ) -> Self {
-        let standing = |name| Standing { name, cosigned: None, at: Duration::ZERO, trouble: None };
+        let standing = |name| Standing { name, cosigned: None, trouble: None };
         let standings = Mutex::new(names.into_iter().map(standing).collect());
         let began = clock.since_boot();
         Self { shared: Arc::new(Shared { clock, began, within, quorum, standings }) }
@@ -74,9 +83,9 @@ impl Witnesses {
 
     /// Notes that a witness signed a head of this size.
     pub fn signed(&self, name: &str, size: u64) {
-        let now = (self.shared.clock.now(), self.shared.clock.since_boot());
+        let (at, since_boot) = (self.shared.clock.now(), self.shared.clock.since_boot());
         if let Some(standing) = self.lock().iter_mut().find(|standing| standing.name == name) {
-            (standing.cosigned, standing.at) = (Some((size, now.0)), now.1);
+            standing.cosigned = Some(Cosigned { size, at, since_boot });
             standing.trouble = None;
         }
     }
@@ -118,7 +127,7 @@ impl Witnesses {
             return Some("the ledger's witnesses are being asked; try again in a moment".to_owned());
         }
         let is_fresh = |standing: &&Standing| {
-            standing.cosigned.is_some() && now.saturating_sub(standing.at) <= shared.within
+            standing.cosigned.is_some_and(|head| now.saturating_sub(head.since_boot) <= shared.within)
         };
         let fresh = standings.iter().filter(is_fresh).count();
         (!shared.within.is_zero() && fresh < shared.quorum).then(|| {
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn after_a_start_the_first_words_are_waited_for_but_not_for_ever() {
-        let (clock, all) = witnesses(0, 1);
+        let (_, all) = witnesses(0, 1);
         all.signed("a", 3);
         assert!(all.refusal().unwrap().contains("being asked"));
         all.troubled("b", Trouble::Silent("refused".to_owned()));
@@ -178,7 +187,6 @@ mod tests {
         assert!(all.refusal().is_some());
         again.advance(FIRST_WORDS);
         assert_eq!(all.refusal(), None);
-        drop(clock);
     }
 
     #[test]

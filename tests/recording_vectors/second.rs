@@ -114,6 +114,7 @@ fn counter(error: &RecordingError) -> Option<u64> {
         RecordingError::CommitmentMismatch
         | RecordingError::HeaderDamaged { .. }
         | RecordingError::Io(_)
+        | RecordingError::KeyUnusable { .. }
         | RecordingError::NotARecording
         | RecordingError::TrailingData
         | RecordingError::UnknownVersion { .. }

@@ -165,6 +165,31 @@ fn the_terminal_dialogue_waits_for_what_was_asked_already_and_repeats_the_denial
     assert_ne!(terminal.end(wait::LONG), Some(0));
 }
 
+/// A login that the target does not have cannot be granted, so nobody is asked why they want it.
+#[test]
+fn the_terminal_dialogue_does_not_ask_for_a_login_that_is_not_there() {
+    let world = World::shared();
+    let name = "one-login";
+    let address = format!("127.0.0.1:{}", world.sshd.port);
+    let host_key = world.sshd.host_key();
+    let add = ["targets", "add", name, &address, "--login", &sshd::login(), "--host-key"];
+    world.machine.ok(&[&add[..], &[&host_key.to_string_lossy()]].concat());
+    let mut command = world.client("alice").tool("ssh");
+    command.args([
+        "-o",
+        "BatchMode=no",
+        "-o",
+        "LogLevel=INFO",
+        "-tt",
+        &format!("nobody@{name}@gate"),
+        "true",
+    ]);
+    command.env("SSH_ASKPASS_REQUIRE", "never");
+    let mut terminal = Terminal::start(&command);
+    terminal.see(&format!("nobody is not a login of {name}"));
+    assert_ne!(terminal.end(wait::LONG), Some(0));
+}
+
 #[test]
 fn ids_may_be_shortened_wherever_one_is_given() {
     let world = World::shared();

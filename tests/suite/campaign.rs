@@ -38,7 +38,7 @@ pub(crate) fn start_again(world: &World) -> Duration {
 }
 
 /// How many recordings are not at their final name.
-pub(crate) fn unfinished(world: &World) -> usize {
+fn unfinished(world: &World) -> usize {
     fs::read_dir(world.state.join("recordings/open")).unwrap().count()
 }
 

@@ -10,8 +10,11 @@ use serde_json::Value;
 
 use crate::client::run;
 use crate::postern::{Hand, Said};
-use crate::ssh;
 use crate::world::World;
+use crate::{campaign, ssh};
+
+/// Length of a recording's last frame.
+const END_FRAME: usize = 109;
 
 /// A finished session on the world's target, and evidence of it that carol wrote.
 fn evidence(world: &World, more: &[&str]) -> (String, PathBuf) {
@@ -35,16 +38,11 @@ fn stranger(world: &World) -> Hand {
     Hand::new("stranger", &world.dir.join("home/stranger"), &[])
 }
 
-/// The bastion's key, as an administrator would read it out.
+/// The bastion's key, as an administrator would read it out: what follows the algorithm in the ledger's.
 fn node_key(world: &World) -> String {
-    let verified = world.machine.ok(&["ledger", "verify", "--json"]);
-    let key = serde_json::from_str::<Value>(&verified).unwrap()["key"].as_str().unwrap().to_owned();
-    let bytes = run(Command::new("python3").args([
-        "-c",
-        "import base64,sys; print(base64.b64decode(sys.argv[1].split('+',2)[2])[1:].hex())",
-        &key,
-    ]));
-    bytes.out.trim().to_owned()
+    let key = world.ledger_key();
+    let bytes = data_encoding::BASE64.decode(key.splitn(3, '+').nth(2).unwrap().as_bytes()).unwrap();
+    data_encoding::HEXLOWER.encode(&bytes[1..])
 }
 
 fn checked(world: &World, place: &Path, more: &[&str]) -> Said {
@@ -87,7 +85,7 @@ fn evidence_is_checked_without_the_bastion_and_every_command_on_its_page_works()
 /// A copy of evidence that somebody spoils, digests and all; gives what its check says.
 fn spoiled(world: &World, place: &Path, what: &str, spoil: impl FnOnce(&Path)) -> String {
     let copy = place.with_extension(what);
-    assert_eq!(run(Command::new("cp").arg("-a").arg(place).arg(&copy)).code, 0);
+    campaign::copy(place, &copy);
     spoil(&copy);
     let sums = "find . -type f ! -name SHA256SUMS -printf '%P\\n' | sort | xargs sha256sum > SHA256SUMS";
     assert_eq!(run(Command::new("bash").arg("-c").arg(sums).current_dir(&copy)).code, 0);
@@ -120,6 +118,36 @@ fn index(place: &Path, change: impl FnOnce(&mut Vec<Value>)) {
     let mut index: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     change(index["entries"].as_array_mut().unwrap());
     fs::write(&path, index.to_string()).unwrap();
+}
+
+/// What a session does may rest on a second grant, so that one's approvals are evidence too; one that was over before is not.
+#[test]
+fn evidence_holds_the_approvals_of_every_grant_the_session_could_use() {
+    let world = World::shared();
+    let target = world.target();
+    let before = world.grant("alice", &target, "shell");
+    world.hand("dave").ok(&["revoke", &before, "--reason", "not needed"]);
+    let (one, two) = (world.grant("alice", &target, "exec"), world.grant("alice", &target, "shell"));
+    world.client("alice").ok(&target, "true");
+    world.ended(&target);
+    let session = world.session(&target);
+    let place = world.dir.join(format!("evidence-of-{session}"));
+    world.hand("carol").ok(&["export", &session, "--evidence", "--output", &place.to_string_lossy()]);
+    let said = checked(world, &place, &[]);
+    assert!(said.code == 0 && said.out.contains("so is another grant"), "{said:?}");
+    let page = fs::read_to_string(place.join("HOW-TO-CHECK.md")).unwrap();
+    assert!(page.contains(&one) && page.contains(&two) && !page.contains(&before), "{page}");
+    assert!(place.join("request.json").exists() && place.join("request-2.json").exists());
+    let said = spoiled(world, &place, "second", |copy| {
+        let approval = entries_of(copy)
+            .iter()
+            .rev()
+            .map(|entry| entry["file"].as_str().unwrap().to_owned())
+            .find(|name| fs::read_to_string(copy.join(name)).unwrap().contains("request_approved"))
+            .unwrap();
+        index(copy, |entries| entries.retain(|entry| entry["file"] != approval.as_str()));
+    });
+    assert!(said.contains("0 people approved"), "{said}");
 }
 
 #[test]
@@ -168,7 +196,7 @@ fn evidence_that_leaves_out_or_mixes_up_does_not_hold() {
     let said = spoiled(world, &place, "endless", |copy| {
         without("session_ended")(copy);
         let bytes = fs::read(copy.join("recording.pstn")).unwrap();
-        fs::write(copy.join("recording.pstn"), &bytes[..bytes.len() - 109]).unwrap();
+        fs::write(copy.join("recording.pstn"), &bytes[..bytes.len() - END_FRAME]).unwrap();
     });
     assert!(said.contains("lack the session's start or its end"), "{said}");
     let said = spoiled(world, &place, "approval", without("request_approved"));

@@ -193,6 +193,7 @@ fn a_start_may_fail_anywhere() {
     let no_memory = Fault { calls: MEMORY, error: "ENOMEM", lasts: true };
     for fault in [Fault::once(WRITES), Fault::once(SYNCS), Fault::once(OPENS), Fault::once(NAMES), no_memory]
     {
+        let before = runs;
         for n in (1..).step_by(campaign::rounds(if fault.lasts { 25 } else { 5 }, 1)) {
             fs::remove_dir_all(&world.state).unwrap();
             campaign::copy(&crashed, &world.state);
@@ -203,7 +204,6 @@ fn a_start_may_fail_anywhere() {
             if is_serving {
                 world.kill();
             }
-            runs += 1;
             campaign::start_again(&world);
             let new = campaign::new_sessions(&world, &target, &mut BTreeSet::new());
             let [(session, row)] = &new[..] else { panic!("{n}th of {fault:?}: {new:?}") };
@@ -215,7 +215,9 @@ fn a_start_may_fail_anywhere() {
             if !is_injected(&log) {
                 break;
             }
+            runs += 1;
         }
+        assert!(runs > before, "no start was hit by {fault:?}");
     }
     println!("{runs} starts were hit");
     world.serve();
@@ -230,7 +232,7 @@ fn memory_may_run_out_under_traffic() {
     let target = world.target();
     world.grant("alice", &target, ALL);
     let mut known = BTreeSet::new();
-    let mut crashes = 0;
+    let (mut crashes, mut felt) = (0, 0);
     let runs = campaign::rounds(4, 60);
     for run in 0..runs {
         let tap = world.dir.join(format!("memory-{run}"));
@@ -247,6 +249,7 @@ fn memory_may_run_out_under_traffic() {
         let other = world.client("alice").exec(&target, "true");
         live.end(wait::HUNG);
         writer.join().unwrap();
+        felt += usize::from(other.code != 0 || world.log().contains("memory allocation"));
         world.kill();
         campaign::start_again(&world);
         world.sign_in(&world.hand("carol"));
@@ -260,6 +263,7 @@ fn memory_may_run_out_under_traffic() {
         assert!(is_there("input", &got) && is_there("output", &live.heard), "run {run}: {} got", got.len());
     }
     println!("memory ran out {crashes} times in {runs}");
+    assert!(felt > 0, "the limit was never felt");
     campaign::is_well(&world, &target);
 }
 

@@ -19,7 +19,7 @@ use crate::postern::{end_reason, field};
 use crate::review::bytes;
 use crate::ssh::ALL;
 use crate::wait;
-use crate::world::World;
+use crate::world::{World, section};
 
 /// Sessions that are live when the disk fills up.
 const SESSIONS: usize = 50;
@@ -33,8 +33,7 @@ const AT_LAST: f64 = 5.0;
 fn a_disk_that_fills_up_ends_fifty_sessions_and_loses_nothing() {
     let small = SmallDisk::mount();
     let world = World::with(|table| {
-        let recording = table.entry("recording").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let recording = recording.as_table_mut().unwrap();
+        let recording = section(table, "recording");
         recording
             .insert("directory".into(), small.path.join("recordings").to_string_lossy().into_owned().into());
         recording.insert("journal".into(), small.path.join("journal").to_string_lossy().into_owned().into());
@@ -65,10 +64,8 @@ fn a_disk_that_fills_up_ends_fifty_sessions_and_loses_nothing() {
         drop(typing.say("after\n"));
         typing.end(wait::LONG);
         wait::until(wait::LONG, "all sessions end", || (many.live(&target) == 0).then_some(()));
-        let mut rows = sessions(&world);
-        wait::until(wait::LONG, "all ends are in the ledger", || {
-            rows = sessions(&world);
-            rows.iter().all(|row| row["ended"].is_object()).then_some(())
+        let mut rows = wait::until(wait::LONG, "all ends are in the ledger", || {
+            Some(sessions(&world)).filter(|rows| rows.iter().all(|row| row["ended"].is_object()))
         });
         rows.retain(|row| known.insert(row.to_string()) && end_reason(row) != "client_left");
         let mut took: Vec<f64> = rows.iter().map(|row| seconds(filled, cut(row))).collect();

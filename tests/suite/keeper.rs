@@ -119,5 +119,10 @@ done
 for id in "${!ids[@]}"; do kill -9 "$id"; done
 [ -n "$POSTERN_KEEP" ] && exit
 sleep 0.2
-for dir in "${dirs[@]}"; do case $dir in */postern-suite-*) rm -rf -- "$dir" ;; esac; done
+for dir in "${dirs[@]}"; do
+    case $dir in */postern-suite-*)
+        ! mountpoint -q "$dir" || umount -l "$dir"
+        rm -rf -- "$dir" ;;
+    esac
+done
 "#;

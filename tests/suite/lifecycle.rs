@@ -14,7 +14,7 @@ use crate::keeper::Process;
 use crate::postern::{Said, end_reason, field};
 use crate::review::bytes;
 use crate::wait;
-use crate::world::World;
+use crate::world::{World, section};
 
 /// How a protocol's own client behaves.
 pub(crate) trait Driver: Sync {
@@ -235,8 +235,7 @@ fn expired(driver: &dyn Driver) {
 /// Nothing said for longer than the limit.
 fn idle(driver: &dyn Driver) {
     let world = World::with(|table| {
-        let limits = table.entry("limits").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        limits.as_table_mut().unwrap().insert("idle".into(), "2s".into());
+        section(table, "limits").insert("idle".into(), "2s".into());
     });
     let target = world.target();
     world.grant("alice", &target, driver.capability());

@@ -32,6 +32,8 @@ mod full_disk;
 #[cfg(test)]
 mod grants;
 #[cfg(test)]
+mod hardware;
+#[cfg(test)]
 mod host_certificates;
 #[cfg(test)]
 mod hostile_target;

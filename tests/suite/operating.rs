@@ -72,7 +72,7 @@ fn a_copy_of_the_ledger_is_checked_without_a_bastion_and_a_changed_one_is_not() 
 }
 
 /// Every file below a directory, in order.
-fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
@@ -92,8 +92,7 @@ fn the_tables_are_made_again_from_the_ledger() {
         said.contains("serve") || said.contains("use") || said.contains("stop"),
         "not while it serves: {said}"
     );
-    world.signal("TERM");
-    assert_eq!(world.serve_ends(), 0);
+    world.stop();
     world.machine.ok(&["ledger", "rebuild"]);
     world.machine.ok(&["ledger", "verify"]);
     world.serve_again();
@@ -227,8 +226,7 @@ fn reading_a_stopped_bastions_directory_changes_nothing_in_it() {
     world.ended(&target);
     world.kill();
     let copy = keeper::directory().join("copy");
-    let status = std::process::Command::new("cp").arg("-a").args([&world.state, &copy]).status().unwrap();
-    assert!(status.success());
+    crate::campaign::copy(&world.state, &copy);
     fs::remove_file(copy.join("sealing.key")).unwrap();
     let contents = |dir: &std::path::Path| {
         let files = walk(dir).into_iter().filter(|path| path.is_file());
@@ -268,8 +266,7 @@ fn reading_a_stopped_bastions_directory_changes_nothing_in_it() {
 #[test]
 fn a_service_manager_is_told_when_it_is_ready_reloads_and_stops() {
     let world = World::fresh();
-    world.signal("TERM");
-    world.serve_ends();
+    world.stop();
     let path = keeper::directory().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(wait::LONG)).unwrap();

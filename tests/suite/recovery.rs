@@ -16,7 +16,7 @@ use crate::postern::{Hand, end_reason, id, noise};
 use crate::review::bytes;
 use crate::ssh::ALL;
 use crate::wait;
-use crate::world::World;
+use crate::world::{World, section};
 
 /// How many random kills each of the two tests makes; `POSTERN_KILLS` asks for another number.
 const KILLS: usize = 50;
@@ -148,8 +148,7 @@ fn a_restart_keeps_everything() {
 #[test]
 fn a_stop_drains() {
     let world = World::with(|table| {
-        let limits = table.entry("limits").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        limits.as_table_mut().unwrap().insert("drain".into(), "2s".into());
+        section(table, "limits").insert("drain".into(), "2s".into());
     });
     let target = world.target();
     world.grant("alice", &target, ALL);

@@ -34,7 +34,7 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("JSON: {said:?}"))
 }
 
-/// A session of alice's that ran a program, a shell on a terminal and a file transfer, and more output than one frame takes.
+/// A session of alice's that ran a program, with typed input, standard error and more output than one frame takes.
 fn eventful(world: &World) -> String {
     let target = world.target();
     world.grant("alice", &target, ALL);
@@ -49,10 +49,35 @@ fn eventful(world: &World) -> String {
     session
 }
 
+/// A session in which a file went to the target and came back.
+fn transferred(world: &World) -> String {
+    let target = world.target();
+    world.grant("alice", &target, ALL);
+    let client = world.client("alice");
+    let (here, there) = (world.dir.join(format!("{target}-here")), world.dir.join(format!("{target}-there")));
+    fs::write(&here, "carried\n".repeat(1_000)).unwrap();
+    let batch = world.dir.join(format!("{target}-batch"));
+    let lines = format!(
+        "put {} {}\nget {} {}-back\n",
+        here.display(),
+        there.display(),
+        there.display(),
+        here.display()
+    );
+    fs::write(&batch, lines).unwrap();
+    let said =
+        run(client.tool("sftp").arg("-b").arg(&batch).arg(format!("{}@gate", World::address(&target))));
+    assert_eq!(said.code, 0, "{said:?}");
+    let session = world.session(&target);
+    world.ended(&target);
+    session
+}
+
 #[test]
 fn the_second_reader_opens_what_the_bastion_records() {
     let world = World::shared();
-    for session in [eventful(world), recorded(world, "tput -T xterm bold; echo on a terminal")] {
+    let on_a_terminal = recorded(world, "tput -T xterm bold; echo on a terminal");
+    for session in [eventful(world), on_a_terminal, transferred(world)] {
         let file = world.recording(&session);
         let key = node_key(&file);
         world.hand("carol").ok(&["verify", &file.to_string_lossy(), "--key", &key]);

@@ -5,7 +5,6 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +12,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::clients::program;
 use crate::keeper::{self, Process};
 use crate::sshd::free_port;
 use crate::wait;
@@ -72,7 +72,7 @@ impl Store {
         std::fs::write(dir.join("s3.json"), config.to_string()).unwrap();
         std::fs::create_dir(dir.join("data")).unwrap();
         let (master, filer, s3) = (free_port(), free_port(), free_port());
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("weed"));
         command.args(["-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
         command.args([
             "-s3.port.iceberg=0",
@@ -222,12 +222,6 @@ fn carry(mut client: TcpStream, port: u16, shared: &Arc<Shared>) {
     }
     client.shutdown(Shutdown::Both).ok();
     server.shutdown(Shutdown::Both).ok();
-}
-
-/// The store's program, where `tests/run` installs it, or on the path.
-fn program() -> std::path::PathBuf {
-    let installed = std::env::var_os("POSTERN_CLIENTS").map(|clients| Path::new(&clients).join("bin/weed"));
-    installed.filter(|path| path.exists()).unwrap_or_else(|| "weed".into())
 }
 
 fn get(port: u16, path: &str) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::postern::{end_reason, id};
 use crate::review::bytes;
 use crate::ssh::ALL;
 use crate::wait;
-use crate::world::World;
+use crate::world::{World, section};
 
 /// A session whose target keeps what it gets.
 struct Tapped {
@@ -47,8 +47,7 @@ impl Tapped {
 }
 
 fn limits(table: &mut toml::Table, name: &str, value: &str) {
-    let limits = table.entry("limits").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    limits.as_table_mut().unwrap().insert(name.into(), value.into());
+    section(table, "limits").insert(name.into(), value.into());
 }
 
 /// Stopped for less than the lease: everybody goes on, and what was said meanwhile arrives.
@@ -97,7 +96,11 @@ fn a_bastion_that_stood_still_for_longer_than_its_lease_forwards_nothing_unheard
         let reason = live.compare(&world, &target);
         assert!(["client_left", "feed_stale"].contains(&reason.as_str()), "{reason}");
     }
+    // It hears of revocations as before.
+    let mut live = Tapped::open(&world, &revoked);
     world.hand("dave").ok(&["revoke", &grant, "--reason", "enough"]);
+    live.pipes.end(wait::LONG);
+    assert_eq!(live.compare(&world, &revoked), "grant_revoked");
     let target = world.target();
     world.grant("alice", &target, ALL);
     campaign::is_well(&world, &target);
@@ -166,7 +169,7 @@ fn a_wall_clock_that_jumps_moves_no_window() {
     one.pipes.hear("an hour ago");
     one.pipes.end(wait::LONG);
     let took = began.elapsed();
-    assert!((9..16).contains(&took.as_secs()), "ten seconds took {took:?}");
+    assert!(took.as_secs() >= 9, "ten seconds took {took:?}");
     assert_ne!(world.client("alice").exec(&short, "true").code, 0, "a clock set back opens nothing again");
 
     set(7_200);

@@ -92,13 +92,8 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
     let mut unfinished: BTreeMap<&str, (u64, String)> = BTreeMap::new();
     let mut calls = Vec::new();
     for line in log.lines() {
-        let mut words = line.splitn(3, ' ').filter(|word| !word.is_empty());
-        let (Some(thread), Some(rest)) =
-            (words.next(), line.split_once(' ').map(|(_, rest)| rest.trim_start()))
-        else {
-            continue;
-        };
-        let Some((time, text)) = rest.split_once(' ') else { continue };
+        let Some((thread, rest)) = line.split_once(' ') else { continue };
+        let Some((time, text)) = rest.trim_start().split_once(' ') else { continue };
         let Some(time) = micros(time) else { continue };
         if let Some(begun) = text.strip_suffix(" <unfinished ...>") {
             unfinished.insert(thread, (time, begun.to_owned()));

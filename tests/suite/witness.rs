@@ -3,18 +3,16 @@
 //! The witness is the real one, a process of its own. The form of its call is C2SP `tlog-witness`; that its signature
 //! is one is checked with the witness's key in `postern ledger verify`.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::client::run;
 use crate::keeper::{self, Process};
 use crate::postern::Hand;
 use crate::terminal::Terminal;
 use crate::wait;
 use crate::world::World;
-use crate::{ssh, sshd};
+use crate::{campaign, ssh, sshd};
 
 /// A witness's machine.
 struct Witness {
@@ -54,9 +52,7 @@ impl Witness {
 
     /// Has a bastion ask this witness, and this witness know the bastion's ledger.
     fn attend(&self, world: &World, within: &str) {
-        let verified = world.machine.ok(&["ledger", "verify", "--json"]);
-        let ledger = serde_json::from_str::<Value>(&verified).unwrap()["key"].as_str().unwrap().to_owned();
-        self.hand.ok(&["witness", "trust", &self.dir.to_string_lossy(), &ledger]);
+        self.hand.ok(&["witness", "trust", &self.dir.to_string_lossy(), &world.ledger_key()]);
         world.configure(|table| {
             let text = format!(
                 "witnesses = [{{ url = 'http://127.0.0.1:{}', key = '{}' }}]\ncosigned_within = '{within}'",
@@ -64,7 +60,7 @@ impl Witness {
             );
             table.insert("ledger".to_owned(), text.parse::<toml::Table>().unwrap().into());
         });
-        restart(world);
+        world.restart();
     }
 
     /// How many entries it has signed.
@@ -74,24 +70,9 @@ impl Witness {
     }
 }
 
-fn restart(world: &World) {
-    stop(world);
-    world.serve_again();
-}
-
-fn stop(world: &World) {
-    world.signal("TERM");
-    assert_eq!(world.serve_ends(), 0);
-}
-
 fn size(world: &World) -> u64 {
     let status = world.machine.ok(&["status", "--json"]);
     serde_json::from_str::<Value>(&status).unwrap()["ledger"]["size"].as_u64().unwrap()
-}
-
-fn copy(from: &Path, to: &Path) {
-    let copied = run(Command::new("cp").arg("-a").arg(from).arg(to));
-    assert_eq!(copied.code, 0, "{}", copied.err);
 }
 
 #[test]
@@ -114,17 +95,17 @@ fn a_rolled_back_or_rewritten_ledger_lets_nothing_begin() {
     assert!(said.contains("nothing here is signed by"), "{said}");
 
     // A backup, and what happened after it.
-    stop(&world);
+    world.stop();
     let [backup, newest] = ["backup", "newest"].map(|name| world.dir.join(name));
-    copy(&world.state, &backup);
+    campaign::copy(&world.state, &backup);
     world.serve_again();
     world.machine.ok(&["people", "add", "zoe", "--role", "operator"]);
     wait::until(wait::LONG, "the witness signs that too", || (witness.signed() > head).then_some(()));
 
     // The backup is put back: the bastion itself cannot tell.
-    stop(&world);
+    world.stop();
     std::fs::rename(&world.state, &newest).unwrap();
-    copy(&backup, &world.state);
+    campaign::copy(&backup, &world.state);
     world.serve_again();
     refused(&world, &target, "a backup was put back");
     let doctor = world.machine.run(&["doctor"]);
@@ -144,7 +125,7 @@ fn a_rolled_back_or_rewritten_ledger_lets_nothing_begin() {
     );
 
     // The true state comes back, and with it the sessions; also over a restart of the witness.
-    stop(&world);
+    world.stop();
     std::fs::rename(&world.state, world.dir.join("other")).unwrap();
     std::fs::rename(&newest, &world.state).unwrap();
     witness.stop();

@@ -42,6 +42,12 @@ const PEOPLE: [(&str, &str); 5] = [
     ("erin", "operator,approver"),
 ];
 
+/// A section of the configuration, to be changed.
+pub(crate) fn section<'a>(table: &'a mut toml::Table, name: &str) -> &'a mut toml::Table {
+    let section = table.entry(name).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    section.as_table_mut().unwrap()
+}
+
 impl World {
     /// The world most tests share. It ends with the suite.
     pub(crate) fn shared() -> &'static Self {
@@ -257,6 +263,25 @@ impl World {
         self.serve.lock().unwrap().take().expect("the bastion is running").kill();
     }
 
+    /// Stops it as a service manager does, and expects a clean end.
+    pub(crate) fn stop(&self) {
+        self.signal("TERM");
+        assert_eq!(self.serve_ends(), 0);
+    }
+
+    /// Stops it and starts it again.
+    pub(crate) fn restart(&self) {
+        self.stop();
+        self.serve_again();
+    }
+
+    /// The key that checks the ledger's heads, NAME+HASH+KEY.
+    pub(crate) fn ledger_key(&self) -> String {
+        let verified = self.machine.ok(&["ledger", "verify", "--json"]);
+        let verified: Value = serde_json::from_str(&verified).unwrap();
+        verified["key"].as_str().expect("`ledger verify` names the key").to_owned()
+    }
+
     /// Sends the bastion a signal.
     pub(crate) fn signal(&self, name: &str) {
         self.serve.lock().unwrap().as_ref().expect("the bastion is running").signal(name);
@@ -294,9 +319,7 @@ impl World {
         for (section, port) in
             [("ssh", self.ssh_port), ("api", self.api_port), ("metrics", self.metrics_port)]
         {
-            let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let section = section.as_table_mut().unwrap();
-            section.insert("listen".into(), format!("127.0.0.1:{port}").into());
+            self::section(table, section).insert("listen".into(), format!("127.0.0.1:{port}").into());
         }
     }
 

@@ -70,9 +70,9 @@ class Identity:
 
 
 def parse_identities(text: str) -> list[Identity]:
-    """Reads an identity file."""
+    """Reads an identity file. Lines for hardware keys need a plugin, and are passed over."""
     lines = [line.strip() for line in text.splitlines()]
-    found = [Identity.parse(line) for line in lines if line and not line.startswith("#")]
+    found = [Identity.parse(line) for line in lines if line and not line.startswith(("#", "AGE-PLUGIN-"))]
     if not found:
         raise BadIdentity("there is no identity in this text")
     return found

@@ -43,7 +43,7 @@ pub(super) fn make(
     let (person, identity) = somebody(by)?;
     let target =
         state.target(&wish.target).ok_or_else(|| Denied::NoSuchTarget { target: wish.target.clone() })?;
-    if !target.logins.is_empty() && !target.logins.contains(&wish.login) {
+    if !target.offers(&wish.login) {
         return Err(Denied::LoginNotOffered { login: wish.login, target: wish.target });
     }
     text::line("the reason", &wish.reason, text::REASON)?;

@@ -57,7 +57,7 @@ pub(super) fn remove(state: &State, target: TargetName, reason: String) -> Resul
 
 pub(super) fn test(state: &State, target: TargetName, login: Login) -> Result<Vec<Fact>, Denied> {
     let Some(known) = state.target(&target) else { return Err(Denied::NoSuchTarget { target }) };
-    if !known.logins.is_empty() && !known.logins.contains(&login) {
+    if !known.offers(&login) {
         return Err(Denied::LoginNotOffered { login, target });
     }
     Ok(vec![Fact::TargetTested { target, login }])

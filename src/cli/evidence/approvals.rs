@@ -21,8 +21,32 @@ struct Wanted<'a> {
 /// Says how many approved, or what is wrong.
 pub(super) fn check(session: &SessionId, entries: &[Entry]) -> Result<String, String> {
     let started = started(session, entries).ok_or_else(|| "the session's start is missing".to_owned())?;
-    let (issued, grant) = granted(started, entries).ok_or_else(|| "its grant is missing".to_owned())?;
-    let wanted = asked(grant, entries).ok_or_else(|| "its request is missing".to_owned())?;
+    let mut own = None;
+    let mut further = 0_usize;
+    for (issued, grant) in granted(entries) {
+        let approved = approved(started, entries, issued, grant)?;
+        if grant.grant == started.grant {
+            own = Some(approved);
+        } else {
+            further = further.saturating_add(1);
+        }
+    }
+    let own = own.ok_or_else(|| "its grant is missing".to_owned())?;
+    Ok(match further {
+        0 => own,
+        1 => format!("{own}; so is another grant for the same address"),
+        several => format!("{own}; so are {several} more grants for the same address"),
+    })
+}
+
+/// Says how many approved one grant, or what is wrong with it.
+fn approved(
+    started: &SessionFacts,
+    entries: &[Entry],
+    issued: u64,
+    grant: &GrantFacts,
+) -> Result<String, String> {
+    let wanted = asked(grant, entries).ok_or_else(|| format!("the request of {} is missing", grant.grant))?;
     let request = wanted.request;
     let is_its = |person: &PersonId| *person == started.person;
     if !is_its(&grant.person)
@@ -32,7 +56,7 @@ pub(super) fn check(session: &SessionId, entries: &[Entry]) -> Result<String, St
         || !grant.capabilities.is_subset(&request.capabilities)
         || request.hash() != grant.hash
     {
-        return Err("the grant, the request and the session are not about the same".to_owned());
+        return Err(format!("{}, its request and the session are not about the same", grant.grant));
     }
     let mut people = BTreeSet::new();
     for entry in entries.iter().filter(|entry| entry.seq < issued) {
@@ -55,11 +79,11 @@ fn started<'a>(session: &SessionId, entries: &'a [Entry]) -> Option<&'a SessionF
     })
 }
 
-/// The session's grant, and where it was issued.
-fn granted<'a>(started: &SessionFacts, entries: &'a [Entry]) -> Option<(u64, &'a GrantFacts)> {
-    entries.iter().find_map(|entry| {
+/// The session's grants, and where each was issued: the one it began under, and those it may have taken up.
+fn granted(entries: &[Entry]) -> impl Iterator<Item = (u64, &GrantFacts)> {
+    entries.iter().filter_map(|entry| {
         let Fact::GrantIssued(grant) = &entry.fact else { return None };
-        (grant.grant == started.grant).then_some((entry.seq, grant))
+        Some((entry.seq, grant))
     })
 }
 

@@ -66,6 +66,11 @@ impl Checks {
         self.0.push(Check { ok, what, detail });
     }
 
+    /// Says what was not reached.
+    fn leave(&mut self, what: &str) {
+        self.skip("the rest", what);
+    }
+
     fn skip(&mut self, what: &'static str, why: &str) {
         self.0.push(Check { ok: None, what, detail: why.to_owned() });
     }
@@ -88,7 +93,10 @@ pub(crate) fn check(args: &CheckArgs<'_>, run: &Invocation) -> Outcome {
     let checkpoint = Checkpoint::open(&read(args.directory, CHECKPOINT)?, &key);
     let said = checkpoint.as_ref().map(|head| format!("{} entries, signed by {key}", head.size));
     checks.add("ledger", said.map_err(ToString::to_string));
-    let Ok(head) = &checkpoint else { return answer(&index, &checks, run) };
+    let Ok(head) = &checkpoint else {
+        checks.leave("entries, approvals, recording: not looked at, since nothing vouches for them");
+        return answer(&index, &checks, run);
+    };
     let kept = match entries(args.directory, &index, head) {
         Ok(kept) => {
             checks.add("entries", Ok(format!("{} of them, each in the ledger", kept.len())));
@@ -96,6 +104,9 @@ pub(crate) fn check(args: &CheckArgs<'_>, run: &Invocation) -> Outcome {
         }
         Err(wrong) => {
             checks.add("entries", Err(wrong));
+            checks.leave(
+                "approvals, recording: not looked at, since nothing vouches for what they are held against",
+            );
             return answer(&index, &checks, run);
         }
     };
@@ -287,6 +298,9 @@ fn witnesses(
         .iter()
         .find(|entry| matches!(&entry.fact, Fact::SessionEnded(end) if end.session == index.session));
     let ended = ended.ok_or_else(|| "the session's end is missing".to_owned())?;
+    if !index.continues.iter().any(|continued| continued.file == COSIGNED) {
+        return Err("no witness's signature is in this evidence".to_owned());
+    }
     continues(args, index, head, key, COSIGNED)?;
     let note = read(args.directory, COSIGNED).map_err(|error| error.to_string())?;
     let signed = witnessed::read(&note, key, args.witnesses).map_err(|error| error.to_string())?;

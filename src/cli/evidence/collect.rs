@@ -1,5 +1,5 @@
-//! From the whole ledger, what concerns one session: its start, pins and end, the request and the grant, the approvals,
-//! the keys of everybody involved, the target, and the rules in force.
+//! From the whole ledger, what concerns one session: its start, pins and end, the grants it could use with their requests
+//! and approvals, the keys of everybody involved, the target, and the rules in force.
 //!
 //! Entries come by once, oldest first; what may matter is kept until the grant says what does. Hashes of everything are
 //! kept too, for the proofs.
@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ledger::audit::Step;
-use crate::ledger::entry::{Entry, Fact, SessionFacts};
+use crate::ledger::entry::{Entry, Fact, GrantFacts, SessionFacts};
 use crate::ledger::{HashSource, TreeHash};
-use crate::model::{PersonId, RequestId};
+use crate::model::{GrantId, PersonId, RequestId};
 
 /// An entry with its bytes.
 #[derive(Debug, Clone)]
@@ -29,7 +29,8 @@ pub(super) struct Collector {
     /// The person's requests, with what was answered.
     requests: Vec<(RequestId, Kept)>,
     asked: BTreeSet<RequestId>,
-    request: Option<RequestId>,
+    /// The grants that the session could use, each with its request.
+    grants: BTreeMap<GrantId, RequestId>,
     /// The newest of each before the start: policy, configuration, reviewers.
     rules: [Option<Kept>; 3],
     has_started: bool,
@@ -59,7 +60,7 @@ impl Collector {
             people: Vec::new(),
             requests: Vec::new(),
             asked: BTreeSet::new(),
-            request: None,
+            grants: BTreeMap::new(),
             rules: [None, None, None],
             has_started: false,
             has_ended: false,
@@ -99,20 +100,24 @@ impl Collector {
     /// Whether an entry concerns the session whatever comes later; notes what is learned from it.
     fn is_about_the_session(&mut self, fact: &Fact) -> bool {
         let facts = &self.facts;
+        let is_usable = |grant: &GrantFacts| {
+            (&grant.person, &grant.login, &grant.target) == (&facts.person, &facts.login, &facts.target)
+        };
         if let Fact::GrantIssued(grant) = fact
-            && grant.grant == facts.grant
+            && is_usable(grant)
+            && !self.has_ended
         {
-            self.request = Some(grant.request.clone());
+            self.grants.insert(grant.grant.clone(), grant.request.clone());
+        } else if let Fact::GrantRevoked { grant, .. } | Fact::GrantEnded { grant } = fact
+            && !self.has_started
+        {
+            // Over before the session began.
+            self.grants.remove(grant);
         }
         let is_start = matches!(fact, Fact::SessionStarted(started) if started.session == facts.session);
         let is_end = matches!(fact, Fact::SessionEnded(ended) if ended.session == facts.session);
         let is_cut = matches!(fact, Fact::Revoked { .. }) && self.has_started && !self.has_ended;
-        let is_grant = matches!(fact, Fact::GrantIssued(grant) if grant.grant == facts.grant)
-            || matches!(
-                fact,
-                Fact::GrantStarted { grant, .. } | Fact::GrantRevoked { grant, .. } | Fact::GrantEnded { grant }
-                    if *grant == facts.grant
-            );
+        let is_grant = of_grant(fact).is_some_and(|grant| self.grants.contains_key(grant));
         let is_target = matches!(fact, Fact::TargetAdded { target } if target.name == facts.target)
             || matches!(
                 fact,
@@ -148,9 +153,11 @@ impl Collector {
     /// The entries that concern the session, oldest first, and the hashes of all.
     pub(super) fn finish(self) -> (Vec<Kept>, Hashes) {
         let mut involved = BTreeSet::from([self.facts.person.clone()]);
-        let mut all = self.kept;
+        // A grant that was over before the session began has entries from before that.
+        let concerns = |fact: &Fact| of_grant(fact).is_none_or(|grant| self.grants.contains_key(grant));
+        let mut all: Vec<Kept> = self.kept.into_iter().filter(|kept| concerns(&kept.entry.fact)).collect();
         for (request, kept) in self.requests {
-            if Some(&request) != self.request.as_ref() {
+            if !self.grants.values().any(|wanted| *wanted == request) {
                 continue;
             }
             if let Fact::RequestApproved(approval) = &kept.entry.fact {
@@ -165,6 +172,19 @@ impl Collector {
         all.sort_by_key(|kept| kept.entry.seq);
         (all, self.hashes)
     }
+}
+
+/// Which grant an entry is about.
+const fn of_grant(fact: &Fact) -> Option<&GrantId> {
+    if let Fact::GrantIssued(grant) = fact {
+        return Some(&grant.grant);
+    }
+    if let Fact::GrantStarted { grant, .. } | Fact::GrantRevoked { grant, .. } | Fact::GrantEnded { grant } =
+        fact
+    {
+        return Some(grant);
+    }
+    None
 }
 
 /// Whose keys or roles an entry is about.

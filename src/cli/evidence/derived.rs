@@ -29,12 +29,13 @@ pub(super) fn derived(
         let Fact::GrantIssued(grant) = &kept.entry.fact else { return None };
         (grant.grant == facts.grant).then_some(grant)
     })?;
-    let mut approvals = 0;
+    let (mut approvals, mut others) = (0, 1);
     for kept in entries {
-        if let Fact::RequestMade { request, .. } = &kept.entry.fact
-            && request.request == grant.request
-        {
-            files.insert("request.json".to_owned(), serde_json::to_vec(request).ok()?);
+        if let Fact::RequestMade { request, .. } = &kept.entry.fact {
+            let is_own = request.request == grant.request;
+            others += usize::from(!is_own);
+            let name = if is_own { "request.json".to_owned() } else { format!("request-{others}.json") };
+            files.insert(name, serde_json::to_vec(request).ok()?);
         }
         let Fact::RequestApproved(approval) = &kept.entry.fact else { continue };
         approvals += 1;

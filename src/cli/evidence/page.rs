@@ -2,12 +2,15 @@
 //!
 //! Every command on it is run by the suite, against a directory written by the real binary.
 
+use std::collections::BTreeMap;
+
 use data_encoding::BASE64;
 
 use super::super::ledger::sentence;
 use super::collect::Kept;
-use super::contents::{CHECKPOINT, COSIGNED, Index, RECORDING};
+use super::contents::{CHECKPOINT, COSIGNED, Index, OLDER, RECORDING};
 use crate::ledger::entry::{Fact, SessionFacts};
+use crate::model::{PersonId, PersonName};
 
 /// What comes before an Ed25519 public key in a SubjectPublicKeyInfo (RFC 8410 part 4).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -43,7 +46,7 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
         "# Evidence of session {session}\n\n\
          {login}@{target}, by {person}, from {client}. Written {made}.\n\n\
          Everything here is checked against one key: the bastion's, `{key}`. Get it from somebody you trust, not from \
-         here. With Postern: `postern verify DIRECTORY --key HEX`, offline, on any machine. Without:\n\n",
+         here. With Postern: `postern verify DIRECTORY --key KEY`, offline, on any machine. Without:\n\n",
         session = facts.session,
         login = facts.login,
         target = facts.target,
@@ -67,10 +70,12 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
         "The bastion signed the ledger's head",
         &format!(
             "`{CHECKPOINT}` is a C2SP checkpoint: the ledger's name, its number of entries, the root over them. \
-             `checkpoint.text`, `checkpoint.sig` and `node.pub.pem` are its parts as OpenSSL takes them. Compare the key \
-             in `node.pub.pem` with the one you trust."
+             `checkpoint.text`, `checkpoint.sig` and `node.pub.pem` are its parts as OpenSSL takes them. The second \
+             command prints the key in `node.pub.pem` as 64 hex digits: it has to be the one you trust (`postern ledger \
+             verify` prints it on the bastion)."
         ),
-        "openssl pkeyutl -verify -pubin -inkey node.pub.pem -rawin -in checkpoint.text -sigfile checkpoint.sig",
+        "openssl pkeyutl -verify -pubin -inkey node.pub.pem -rawin -in checkpoint.text -sigfile checkpoint.sig\n\
+         openssl pkey -pubin -in node.pub.pem -outform DER | tail -c 32 | od -An -v -tx1 | tr -d ' \\n'; echo",
     );
     step(
         "These entries are in that ledger",
@@ -89,12 +94,23 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
             "",
         );
     }
+    if index.continues.iter().any(|continued| continued.file == OLDER) {
+        step(
+            "Nothing was taken back since an older head",
+            &format!(
+                "`{OLDER}` is a head that whoever wrote this had kept from before; `evidence.json` has the proof that the \
+                 ledger continues it."
+            ),
+            "",
+        );
+    }
     if approvals > 0 {
         step(
             "People approved exactly this request",
-            "`request.json` is the request as its hash is made; each `approvals/N/message` names that hash and the time \
+            "`request.json` is the request as its hash is made, and each `request-N.json` that of another grant for the same \
+             address, which the session could use too. Each `approvals/N/message` names such a hash and the time \
              approved, and is signed with the approver's SSH key, which is in the entry that enrolled it.",
-            "sha256sum request.json && grep ^hash approvals/*/message\n\
+            "sha256sum request*.json && grep ^hash approvals/*/message\n\
              for a in approvals/*; do ssh-keygen -Y verify -f $a/allowed_signers -I $(cut -d' ' -f1 $a/allowed_signers) \
              -n approval@postern -s $a/message.sig < $a/message; done",
         );
@@ -102,16 +118,31 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
     step(
         "The recording is the one the ledger knows",
         &format!(
-            "`{RECORDING}` is sealed; its format is public (`FORMAT.md` of Postern, with a second verifier in Python). \
-             Its header's hash is in the entry of the session's start, its last frame and chain digest in that of the \
-             end. Opening it takes the identity of somebody who was a reviewer then."
+            "`{RECORDING}` is sealed; its format is public (`recordings-schema/FORMAT.md` in Postern's source, with a \
+             second verifier in Python beside it). Its header's hash is in the entry of the session's start, its last \
+             frame and chain digest in that of the end. Opening it takes the identity of somebody who was a reviewer \
+             then. `opened.jsonl` (every event) and `opened.cast` (to play with asciinema), where they are here, are \
+             what whoever wrote this read in it: go by the sealed one, and by `postern verify --identity`, which compares \
+             them."
         ),
         "",
     );
-    page.push_str("## What the entries say\n\n| Entry | At | Says |\n|---|---|---|\n");
+    let called: BTreeMap<&PersonId, &PersonName> = entries
+        .iter()
+        .filter_map(|kept| {
+            if let Fact::PersonAdded(added) = &kept.entry.fact {
+                Some((&added.person, &added.name))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let name = |person: &PersonId| called.get(person).map_or_else(|| person.to_string(), ToString::to_string);
+    page.push_str("## What the entries say\n\n| Entry | At | By | Says |\n|---|---|---|---|\n");
     for Kept { entry, .. } in entries {
-        let says = sentence::of(&entry.fact, &|person| person.to_string()).replace('|', "\\|");
-        page.push_str(&format!("| {} | {} | {says} |\n", entry.seq, entry.at));
+        let by = sentence::by(&entry.by, &name);
+        let says = sentence::of(&entry.fact, &name).replace('|', "\\|");
+        page.push_str(&format!("| {} | {} | {by} | {says} |\n", entry.seq, entry.at));
     }
     if let Some(end) = entries
         .iter()

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::super::args::Invocation;
@@ -71,6 +72,9 @@ fn say(audited: &Audited, signed: &[Signed], run: &Invocation) {
         return;
     }
     let seen = match before {
+        None if run.place.directory.is_some() => {
+            "never from here; its key and this head are remembered for the next time".to_owned()
+        }
         None => "never: its key is trusted from now on; compare it with the bastion's operators".to_owned(),
         Some(before) if *before == checkpoint.size => "with the same entries".to_owned(),
         Some(before) => format!("with {before} entries, which are all still there"),
@@ -80,6 +84,7 @@ fn say(audited: &Audited, signed: &[Signed], run: &Invocation) {
         ("entries", format!("{}, every one hashed and in its place", checkpoint.size)),
         ("root", checkpoint.root.to_string()),
         ("signed by", key.to_string()),
+        ("key in hex", HEXLOWER.encode(key.public_key())),
         ("last seen", seen),
     ];
     for Signed { witness, size, at } in signed {

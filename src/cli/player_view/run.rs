@@ -80,14 +80,16 @@ pub fn print_through<E>(
 ) -> Result<(), ViewError<E>> {
     let mut sanitiser = Sanitiser::new();
     let mut channel = options.channel;
-    let mut is_empty = true;
+    let (mut is_empty, mut is_styled) = (true, false);
     for event in events {
         let event = event.map_err(TrackError::Recording)?;
         if let Body::Output { data, .. } = &event.body
             && *channel.get_or_insert(event.channel) == event.channel
         {
             is_empty = false;
-            if !write_on(sanitiser.feed(data).as_bytes(), to)? {
+            let text = sanitiser.feed(data);
+            is_styled |= text.contains('\x1b');
+            if !write_on(text.as_bytes(), to)? {
                 return Ok(());
             }
         }
@@ -95,8 +97,9 @@ pub fn print_through<E>(
     if is_empty {
         return Err(options.channel.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel).into());
     }
-    // Colours and the alternate screen must not outlive the recording.
-    let end = format!("{}\x1b[m\x1b[?1049l\x1b[?25h\n", sanitiser.finish());
+    // Colours and the alternate screen must not outlive the recording. Plain text stays plain.
+    let reset = if is_styled { "\x1b[m\x1b[?1049l\x1b[?25h" } else { "" };
+    let end = format!("{}{reset}\n", sanitiser.finish());
     write_on(end.as_bytes(), to)?;
     Ok(())
 }

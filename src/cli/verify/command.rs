@@ -20,8 +20,8 @@ use super::super::source::{Held, Source, fetch};
 use super::super::{out, words};
 use super::judge::{Item, Trust, judge};
 use super::pins::{Book, Pins};
-use crate::ledger::WitnessKey;
 use crate::ledger::entry::{Entry, Fact};
+use crate::ledger::{VerifierKey, WitnessKey};
 use crate::recording::Frames;
 
 /// The largest file of trusted keys, in bytes.
@@ -47,8 +47,9 @@ pub(crate) struct VerifyArgs {
     pub(super) recordings: Option<PathBuf>,
     #[command(flatten)]
     pub(super) identity: IdentityArgs,
-    /// A bastion's public key to trust, as 64 hex digits or an ssh-ed25519 line; instead of the one the bastion names.
-    #[arg(long, value_name = "HEX")]
+    /// A bastion's public key to trust, instead of the one the bastion names: 64 hex digits, NAME+HASH+KEY as 'ledger
+    /// verify' prints it, or the ssh-ed25519 line of its keys/node.pub.
+    #[arg(long, value_name = "KEY")]
     key: Vec<NodeKey>,
     /// With an evidence directory: a witness's key, which must have signed a head of the ledger. May be repeated.
     #[arg(long, value_name = "KEY")]
@@ -69,9 +70,14 @@ impl FromStr for NodeKey {
             let key = key.key_data().ed25519().map(|key| Self(key.0));
             return key.ok_or_else(|| "a bastion's key is an Ed25519 key".to_owned());
         }
+        if let Ok(key) = text.trim().parse::<VerifierKey>() {
+            return Ok(Self(*key.public_key()));
+        }
         let bytes = HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
         let key = bytes.and_then(|bytes| bytes.try_into().ok()).map(Self);
-        key.ok_or_else(|| "a bastion's key is 64 hex digits, or an ssh-ed25519 line".to_owned())
+        key.ok_or_else(|| {
+            "a bastion's key is 64 hex digits, NAME+HASH+KEY, or an ssh-ed25519 line".to_owned()
+        })
     }
 }
 
@@ -126,7 +132,7 @@ async fn one(
             let held = Held::open(path)?;
             let header = Frames::new(held.read()?).map(|frames| frames.header().clone());
             let header = header.map_err(|error| CliError::failed(format!("{}: {error}", held.name())))?;
-            let offline = "to check it without a bastion, give the bastion's public key: --key HEX";
+            let offline = "to check it without a bastion, give the bastion's public key: --key KEY";
             let client = run.connect().await.map_err(|error| error.hint(offline))?;
             let (pins, key) = pinned(&client, header.session.as_str()).await?;
             judge(&held, &Trust { keys: &[key], identity }, Some(&pins))
@@ -246,5 +252,7 @@ mod tests {
         assert!("ab".parse::<NodeKey>().is_err());
         let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKurq6urq6urq6urq6urq6urq6urq6urq6urq6urq6ur node";
         assert_eq!(line.parse(), Ok(NodeKey([0xab; 32])));
+        let note = VerifierKey::new("bastion.example", [0xab; 32]).unwrap().to_string();
+        assert_eq!(note.parse(), Ok(NodeKey([0xab; 32])));
     }
 }

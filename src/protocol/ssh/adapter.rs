@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::carrier::{self, Carried, CarriedStream, Front, Origin};
-use super::channel::{Targets, Tasks};
+use super::channel::{DELIVERY, Targets, Tasks};
 use super::client_side::{ClientSide, Hangup, Mode};
 use super::login::{self, Answer, Knock, Porch};
 use super::offer;
@@ -34,8 +34,6 @@ const LOGIN: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a client has to hear why it is refused: a few round trips on a slow line.
 const FAREWELL: Duration = Duration::from_secs(15);
-/// How long targets may take what a client sent that has left. One that takes nothing for a while is given up before.
-const DELIVERY: Duration = Duration::from_secs(300);
 /// How long a word inside a carrier takes to leave it.
 const CARRIED_WORD: Duration = Duration::from_millis(5);
 
@@ -170,7 +168,7 @@ impl SshAdapter {
                 metrics::counter!("postern_carriers_cut_total", "reason" => reason.name()).increment(1);
                 tracing::warn!(%client, ?reason, "carrier cut");
             },
-            () = carrier::unused(|| tasks.count() == 0) => {
+            () = carrier::unused(|| tasks.use_so_far()) => {
                 metrics::counter!("postern_carriers_cut_total", "reason" => EndReason::Idle.name()).increment(1);
                 tracing::info!(%client, "carrier closed: it carried nothing for long");
                 let words = self.part("postern: this connection carried nothing for half an hour");

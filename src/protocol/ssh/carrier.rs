@@ -23,6 +23,7 @@ use russh::keys::{Certificate, PrivateKey};
 use russh::server::Msg;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 
+use super::channel::Use;
 use super::inbound::{Inbound, Item};
 use crate::model::{PersonId, TargetName};
 use crate::net::{Held, Pressure};
@@ -95,15 +96,18 @@ impl Drop for Counted {
 }
 
 /// Returns when a carrier has carried nothing for long.
-pub(super) async fn unused(is_empty: impl Fn() -> bool) {
-    unused_at(LOOK, is_empty).await;
+pub(super) async fn unused(use_so_far: impl Fn() -> Use) {
+    unused_at(LOOK, use_so_far).await;
 }
 
-async fn unused_at(look: Duration, is_empty: impl Fn() -> bool) {
-    let mut empty = 0;
+async fn unused_at(look: Duration, use_so_far: impl Fn() -> Use) {
+    let (mut empty, mut begun) = (0, 0);
     while empty < LOOKS {
         tokio::time::sleep(look).await;
-        empty = if is_empty() { empty + 1 } else { 0 };
+        let now = use_so_far();
+        let is_unused = now.running == 0 && now.begun == begun;
+        begun = now.begun;
+        empty = if is_unused { empty + 1 } else { 0 };
     }
 }
 
@@ -257,11 +261,19 @@ mod tests {
     async fn only_a_carrier_that_carries_nothing_for_long_is_unused() {
         let looks = Cell::new(0_u32);
         // Something is carried at every tenth look, and from the hundredth on nothing is.
-        let is_empty = || {
+        let carried = || {
             looks.set(looks.get() + 1);
-            !looks.get().is_multiple_of(10) || looks.get() > 100
+            Use { running: usize::from(looks.get().is_multiple_of(10) && looks.get() <= 100), begun: 0 }
         };
-        unused_at(Duration::from_micros(10), is_empty).await;
+        unused_at(Duration::from_micros(10), carried).await;
+        assert_eq!(looks.get(), 100 + LOOKS);
+        // What begins and ends between two looks counts as well.
+        looks.set(0);
+        let between = || {
+            looks.set(looks.get() + 1);
+            Use { running: 0, begun: u64::from(looks.get().min(100) / 10) }
+        };
+        unused_at(Duration::from_micros(10), between).await;
         assert_eq!(looks.get(), 100 + LOOKS);
     }
 

@@ -6,7 +6,7 @@
 //! channel's read half is dropped before the channel is confirmed, because the library would otherwise feed it inside
 //! the client's loop.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,8 +30,11 @@ use crate::session::relay::Position;
 const IN_FLIGHT: usize = 8;
 /// How long a target may take to close a channel that the client has closed, once it has taken everything.
 const TO_CLOSE: Duration = Duration::from_secs(10);
-/// How long a target may take nothing of what a client sent that has closed the channel.
+/// How long nothing may move either way on a channel that the client has closed, before everything it sent was taken.
 const TO_TAKE: Duration = Duration::from_secs(20);
+/// How long targets may take in all for what a client sent that has closed the channel, or has left: one that goes on
+/// talking and takes nothing moves something for ever.
+pub(super) const DELIVERY: Duration = Duration::from_secs(300);
 
 /// What a channel is for.
 pub(super) enum Kind {
@@ -80,6 +83,15 @@ impl Targets {
 #[derive(Default)]
 pub(super) struct Tasks {
     running: Mutex<JoinSet<()>>,
+    begun: AtomicU64,
+}
+
+/// What a carrier is used for, as far as can be seen at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Use {
+    pub(super) running: usize,
+    /// How many have begun in all: what began and ended between two looks shows here alone.
+    pub(super) begun: u64,
 }
 
 impl Tasks {
@@ -87,6 +99,7 @@ impl Tasks {
         let mut running = self.running();
         while running.try_join_next().is_some() {}
         running.spawn(task);
+        self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many run.
@@ -94,6 +107,11 @@ impl Tasks {
         let mut running = self.running();
         while running.try_join_next().is_some() {}
         running.len()
+    }
+
+    /// How many run, and how many have begun.
+    pub(super) fn use_so_far(&self) -> Use {
+        Use { running: self.count(), begun: self.begun.load(Ordering::Relaxed) }
     }
 
     /// Waits for those that run. Dropping the future ends them.
@@ -216,17 +234,20 @@ async fn stalled(
     }
 }
 
-/// The client has closed the channel, and for too long the target has taken nothing of what was sent before.
+/// The client has closed the channel, and what it sent before is not taken in time.
 async fn overdue(inbound: &Inbound, traffic: &Traffic) {
     inbound.closed().await;
-    let mut seen = None;
-    loop {
-        let now = Some(traffic.moved());
-        if std::mem::replace(&mut seen, now) == now {
-            return;
+    let stands_still = async {
+        let mut seen = None;
+        loop {
+            let now = Some(traffic.moved());
+            if std::mem::replace(&mut seen, now) == now {
+                return;
+            }
+            tokio::time::sleep(TO_TAKE).await;
         }
-        tokio::time::sleep(TO_TAKE).await;
-    }
+    };
+    tokio::time::timeout(DELIVERY, stands_still).await.ok();
 }
 
 /// Ends the session when what runs in the channel can no longer be followed and has to be.

@@ -145,9 +145,7 @@ impl Doorbell {
         match self.answers.recv().await {
             Some(Answer::Accept(tap)) => return Ok(tap),
             Some(Answer::Converse(page)) => self.progress = Progress::Page { user, page },
-            Some(Answer::Refuse(words)) => {
-                self.progress = Progress::Farewell { user, words, is_shown: false }
-            }
+            Some(Answer::Refuse(words)) => return Err(self.farewell(&user, words)),
             None => return Err(Auth::reject()),
         }
         Err(dialogue())

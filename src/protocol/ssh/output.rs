@@ -112,6 +112,7 @@ async fn deliver(
     client: &ChannelWriteHalf<Msg>,
 ) -> Result<(), Over> {
     let mut is_heard = true;
+    let mut closed = std::pin::pin!(opening.inbound.closed());
     while let Some((position, batch)) = recorded.recv().await {
         opening.tap.written(position).await?;
         for message in batch {
@@ -120,7 +121,7 @@ async fn deliver(
             is_heard = is_heard
                 && tokio::select! {
                     biased;
-                    () = opening.inbound.closed() => false,
+                    () = &mut closed => false,
                     sent = send(opening, message, client) => sent.is_ok(),
                 };
         }

@@ -44,6 +44,10 @@ impl Shared {
     /// Waits while memory is short and this recording holds much of it. Whoever is about to record more of a stream
     /// waits here, and so stops reading from its peer.
     pub(in crate::recording) async fn make_way(&self, track: &Track) {
+        // Almost always, and for every chunk: not worth a place among those who wait.
+        if !self.is_crowded() {
+            return;
+        }
         loop {
             let mut eased = pin!(self.eased.notified());
             eased.as_mut().enable();
