@@ -29,8 +29,8 @@ pub(crate) fn seek(runtime: &Runtime, place: &Path, size: usize) -> Outcome<()> 
     let desk = Desk::new(&place, None, clock.clone())?;
     let path = runtime.block_on(make(&desk, &clock, size))?;
     let reader = Reader::new(Frames::open(&path)?, desk.identity())?.on_all_cores();
-    let (file, header) = (File::open(&path)?, reader.header().clone());
-    let again = Again::new(file.try_clone()?, header, desk.identity())?;
+    let file = File::open(&path)?;
+    let again = reader.again(file.try_clone()?);
     let (opening, track) = timed(|| load(reader, again))?;
     let mut out = io::stdout().lock();
     let (mib, hours) = (path.metadata()?.len() >> 20, track.length.as_secs_f64() / 3600.0);

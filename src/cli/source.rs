@@ -148,8 +148,8 @@ impl Events {
     }
 
     /// A way to read any part again.
-    pub(crate) fn again(&self, held: &Held, identity: &ReviewerIdentity) -> Result<Again, RecordingError> {
-        Again::new(held.file.try_clone()?, self.reader.header().clone(), identity)
+    pub(crate) fn again(&self, held: &Held) -> std::io::Result<Again> {
+        Ok(self.reader.again(held.file.try_clone()?))
     }
 
     /// What stopped the reading before the end, if anything did.

@@ -82,10 +82,15 @@ impl Opener {
         Arc::clone(&self.unsealer)
     }
 
+    /// The same for frames from anywhere, which needs no identity again.
+    pub(super) fn anywhere(&self) -> Self {
+        let (unsealer, session) = (Arc::clone(&self.unsealer), self.session.clone());
+        Self { unsealer, session, floor: 0, has_started: false, anywhere: true }
+    }
+
     /// Goes on anywhere: the next frame need not follow the one before.
     pub(super) const fn resume(&mut self) {
         self.floor = 0;
-        self.anywhere = true;
     }
 
     /// The events of a sealed frame.

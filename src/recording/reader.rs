@@ -8,6 +8,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 
+use super::again::Again;
 use super::digest::{Digest, chain};
 use super::error::RecordingError;
 use super::event::Event;
@@ -247,6 +248,11 @@ impl<R: Read> Reader<R> {
     /// Bytes of whole frames read so far, the header included.
     pub const fn bytes(&self) -> u64 {
         self.frames.bytes()
+    }
+
+    /// A way to read any part again; `file` is the one that this reads.
+    pub fn again(&self, file: File) -> Again {
+        Again::new(file, self.header().clone(), &self.opener)
     }
 
     /// Where in the file the frame of the last event lies.
