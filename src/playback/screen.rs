@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthChar as _;
 
 use super::ahead::{Ahead, stays_in_its_row};
 use super::effort::Effort;
-use super::sanitise::{Sanitiser, plain_run};
+use super::sanitise::{Sanitiser, colour, plain_run};
 
 /// The largest width and height; a recording that claims more is shown in this many.
 pub const LARGEST: u32 = 1000;
@@ -103,9 +103,14 @@ impl Screen {
         let text = self.state.sanitiser.feed(bytes);
         let mut rest = text.as_str();
         while let Some(c) = rest.chars().next() {
-            let plain = if self.state.sequence.is_empty() { plain_run(rest) } else { 0 };
-            let Some((run, after)) = rest.split_at_checked(plain.max(c.len_utf8())) else { break };
-            if plain > 0 {
+            // Colours cost nothing and act on what follows alone.
+            let passes = if self.state.sequence.is_empty() {
+                if c == '\x1b' { colour(rest.as_bytes()) } else { plain_run(rest) }
+            } else {
+                0
+            };
+            let Some((run, after)) = rest.split_at_checked(passes.max(c.len_utf8())) else { break };
+            if passes > 0 {
                 self.show(run);
             } else if c == '\x1b' || !self.state.sequence.is_empty() {
                 self.feed_sequence(c);
