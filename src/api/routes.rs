@@ -11,8 +11,8 @@ use super::call::{Call, Items, Reply};
 use super::error::ApiError;
 use super::live::Later;
 use super::{
-    ended, grants, ledger, people, policies, recordings, requests, reviewers, sessions, sign_in, status,
-    targets,
+    deletions, ended, grants, ledger, people, policies, recordings, requests, reviewers, sessions, sign_in,
+    status, targets,
 };
 use crate::ledger::entry::Entry;
 use crate::model::{Action, Target};
@@ -140,11 +140,13 @@ macro_rules! route {
 const SEE_REQUEST: Guard = Guard::Object(&[Action::RequestRead]);
 const SEE_SESSION: Guard = Guard::Object(&[Action::SessionRead]);
 const READ_RECORDING: Guard = Guard::Object(&[Action::RecordingRead]);
+const DELETE_RECORDING: Guard = Guard::Object(&[Action::RecordingDelete]);
 const MANAGE_PEOPLE: Guard = Guard::Bastion(Action::PersonManage);
 const MANAGE_TARGET: Guard = Guard::Object(&[Action::TargetManage]);
 const READ_LEDGER: Guard = Guard::Bastion(Action::LedgerRead);
 const NOTHING: Gives = Gives::Json(|_| schemars::json_schema!({ "type": "object" }));
 const A_PERSON: Gives = Gives::Json(shape!(people::PersonView));
+const A_RECORDING: Gives = Gives::Json(shape!(recordings::RecordingView));
 const A_REQUEST: Gives = Gives::Json(shape!(requests::RequestView));
 const WHAT_ENDED: Gives = Gives::Json(shape!(ended::Ended));
 const REVIEWERS: Gives = Gives::Json(shape!(reviewers::Reviewers));
@@ -198,6 +200,11 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/recordings/upload", Guard::Bastion(Action::BastionManage), Nothing, "Try again to move what the store did not take", None, Gives::Json(shape!(recordings::Moving)), recordings::move_again),
     route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content),
     route!(GET "/recordings/{session}/ledger", READ_RECORDING, Nothing, "What the ledger says it must be", None, Gives::Json(shape!(recordings::Pinned)), recordings::pinned),
+    route!(POST "/recordings/{session}/hold", Guard::Object(&[Action::RecordingHold]), Entry, "Let nothing and nobody delete it", A_REASON, A_RECORDING, deletions::hold),
+    route!(POST "/recordings/{session}/release", Guard::Object(&[Action::RecordingRelease]), Entry, "Hold it no longer", A_REASON, A_RECORDING, deletions::release),
+    route!(POST "/recordings/{session}/deletion", DELETE_RECORDING, Entry, "Ask that it be deleted", A_REASON, A_RECORDING, deletions::ask),
+    route!(POST "/recordings/{session}/deletion/confirm", DELETE_RECORDING, Entry, "Delete what another person asked to delete", None, A_RECORDING, deletions::confirm),
+    route!(POST "/recordings/{session}/deletion/withdraw", DELETE_RECORDING, Entry, "Keep what somebody asked to delete", None, A_RECORDING, deletions::withdraw),
     route!(GET "/reviewers", Guard::Bastion(Action::PersonRead), Nothing, "Who can read new recordings", None, REVIEWERS, reviewers::list),
     route!(PUT "/reviewers", Guard::Bastion(Action::BastionManage), Entry, "Replace who can read new recordings", Some(shape!(reviewers::Reviewers)), REVIEWERS, reviewers::replace),
 

@@ -19,6 +19,7 @@ mod export;
 mod grants;
 mod hardware;
 mod init;
+mod keep;
 mod keygen;
 mod keys;
 mod ledger;

@@ -6,6 +6,7 @@
 use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry, StoredRecord};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
+use crate::access::Recording;
 use crate::ledger::entry::Entry;
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
 use crate::model::{SessionId, Timestamp};
@@ -118,6 +119,14 @@ impl Store {
     /// When the database fails.
     pub fn session_history(&self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
         Ok(self.reader().sessions(filter)?)
+    }
+
+    /// What was decided about a session's recording, if something was; also when nothing is left of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn recording(&self, session: &SessionId) -> Result<Option<Recording>, StoreError> {
+        Ok(self.reader().recording(session)?)
     }
 
     /// Where a session's recording was moved to, if it was.

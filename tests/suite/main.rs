@@ -22,6 +22,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod deleting;
+#[cfg(test)]
 mod drill;
 #[cfg(test)]
 mod evidence;

@@ -131,10 +131,19 @@ impl Collector {
                 | Fact::CleanupDone { session, .. }
                 if *session == facts.session
         );
+        let is_kept_or_not = matches!(
+            fact,
+            Fact::RecordingHeld { session, .. }
+                | Fact::RecordingReleased { session, .. }
+                | Fact::RecordingDeletionAsked { session, .. }
+                | Fact::RecordingDeletionWithdrawn { session }
+                | Fact::RecordingDeletionLapsed { session }
+                if *session == facts.session
+        );
         self.has_started |= is_start;
         self.has_ended |= is_end;
         let is_first = matches!(fact, Fact::NodeInitialised { .. });
-        is_first || is_start || is_end || is_cut || is_grant || is_target || is_session
+        is_first || is_start || is_end || is_cut || is_grant || is_target || is_session || is_kept_or_not
     }
 
     fn rule(&mut self, which: usize, kept: Kept) {

@@ -225,7 +225,7 @@ fn where_a_recording_was_moved_to_is_kept_and_a_ledger_of_the_first_layout_learn
     story(&store);
     drop(store);
     let first = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
-    first.execute_batch("DROP TABLE stored; PRAGMA user_version = 1").unwrap();
+    first.execute_batch("DROP TABLE stored; DROP TABLE recordings; PRAGMA user_version = 1").unwrap();
     drop(first);
     let looked = Store::look(directory.path(), signer().public_key(), ORIGIN, Clock::system());
     assert!(matches!(looked, Err(StoreError::Backend(BackendError::Older { found: 1, .. }))));
@@ -235,8 +235,15 @@ fn where_a_recording_was_moved_to_is_kept_and_a_ledger_of_the_first_layout_learn
     let facts = StoredFacts { session: session.clone(), location, bytes: 1, sha256: "55".to_owned() };
     store.submit_blocking(Actor::Node, Command::StoreRecording(Box::new(facts.clone()))).unwrap();
     drop(store);
+    // A ledger of the second layout learns the rest.
+    let second = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    second.execute_batch("DROP TABLE recordings; PRAGMA user_version = 2").unwrap();
+    drop(second);
     let store = open(directory.path()).unwrap();
     assert_eq!(store.stored(&session).unwrap().unwrap().facts, facts);
+    let hold = Command::HoldRecording { session: session.clone(), reason: "a matter".to_owned() };
+    store.submit_blocking(Actor::Operator, hold).unwrap();
+    assert!(store.recording(&session).unwrap().unwrap().held.is_some());
     store.verify().unwrap();
     drop(store);
     Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
