@@ -212,6 +212,7 @@ impl Player {
             let Some(now) = self.stretch.filter(|now| *now < target && self.trouble.is_none()) else { break };
             self.open(now.saturating_add(1));
         }
+        self.screen.catch_up();
         changed
     }
 

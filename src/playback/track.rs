@@ -261,13 +261,8 @@ impl Shooting {
             stretch.place.end = place.end;
         }
         self.screen.pass(at);
-        let bytes = if let What::Output(data) = what {
-            self.screen.feed_ahead(data);
-            data.len()
-        } else {
-            what.show(&mut self.screen);
-            0
-        };
+        what.show(&mut self.screen);
+        let bytes = if let What::Output(data) = what { data.len() } else { 0 };
         self.shown = self.shown.saturating_add(bytes).saturating_add(EVENT_COST);
     }
 
@@ -314,10 +309,10 @@ impl Shooting {
 }
 
 impl What {
-    /// Brings it to the screen.
+    /// Brings it to the screen, which must catch up before anybody looks.
     pub(super) fn show(&self, screen: &mut Screen) {
         match self {
-            Self::Output(data) => screen.feed(data),
+            Self::Output(data) => screen.feed_ahead(data),
             Self::Resize(columns, rows) => screen.resize(*columns, *rows),
             Self::Terminal(columns, rows) => screen.open_terminal(*columns, *rows),
         }
