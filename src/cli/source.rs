@@ -175,6 +175,11 @@ impl Events {
         Ok(Self { reader, stopped: None })
     }
 
+    /// Opens its frames on all cores: for one recording, which somebody waits for.
+    pub(crate) fn on_all_cores(self) -> Self {
+        Self { reader: self.reader.on_all_cores(), ..self }
+    }
+
     /// The session it records.
     pub(crate) fn session(&self) -> &SessionId {
         &self.reader.header().session
@@ -191,8 +196,8 @@ impl Events {
     }
 
     /// A way to read any part again.
-    pub(crate) fn again(&self, held: &Held, identity: &ReviewerIdentity) -> Result<Again, RecordingError> {
-        Again::new(held.file.try_clone()?, self.reader.header().clone(), identity)
+    pub(crate) fn again(&self, held: &Held) -> std::io::Result<Again> {
+        Ok(self.reader.again(held.file.try_clone()?))
     }
 
     /// What stopped the reading before the end, if anything did.
