@@ -81,6 +81,9 @@ impl Change<'_> {
             Fact::RecordingStored(facts) => {
                 self.effects.push(Effect::RecordingStored(Box::new(facts.clone())));
             }
+            Fact::RecordingRewrapped(facts) => {
+                self.effects.push(Effect::RecordingRewrapped(Box::new(facts.clone())));
+            }
             Fact::RecordingHeld { .. }
             | Fact::RecordingReleased { .. }
             | Fact::RecordingDeletionAsked { .. }

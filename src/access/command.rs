@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::entry::{Approval, EndFacts, RemainsFacts, Scope, SessionFacts, StoredFacts, WindowClock};
+use crate::ledger::entry::{
+    Approval, EndFacts, RemainsFacts, RewrapFacts, Scope, SessionFacts, StoredFacts, WindowClock,
+};
 use crate::model::{
     Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges, PrincipalKind,
     RequestId, Role, SessionId, Target, TargetName,
@@ -156,6 +158,8 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Keep a recording's key that somebody wrapped again. The caller has looked up its session.
+    RewrapRecording(Box<RewrapFacts>),
     /// Note that nothing is left of a deleted recording.
     RemoveRecording {
         /// The session.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::recording::Recording;
 use super::state::{Grant, Request, Session};
-use crate::ledger::entry::{EndFacts, StoredFacts};
+use crate::ledger::entry::{EndFacts, RewrapFacts, StoredFacts};
 use crate::model::{GrantId, PersonId, RequestId, SessionId, TargetName};
 
 /// One change to the state.
@@ -27,6 +27,8 @@ pub enum Effect {
     Recording(SessionId),
     /// Nothing is left of a deleted recording, which has left the state.
     RecordingGone(SessionId, Box<Recording>),
+    /// A recording's key was wrapped again.
+    RecordingRewrapped(Box<RewrapFacts>),
     /// A recording is in a store.
     RecordingStored(Box<StoredFacts>),
     /// A request was made, or its approvals changed.

@@ -266,6 +266,7 @@ const fn about(action: &Action) -> About {
         | Action::RecordingHold
         | Action::RecordingRead
         | Action::RecordingRelease
+        | Action::RecordingRewrap
         | Action::RecordingWatch
         | Action::SessionRead
         | Action::SessionTerminate => About::Session,

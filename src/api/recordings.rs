@@ -3,15 +3,17 @@
 //! The bastion cannot read them; it hands out the sealed file, and who may fetch it is asked before that. A view is an
 //! entry in the ledger before the first byte leaves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use axum::body::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
 use super::call::{self, Call, Reply};
@@ -21,16 +23,18 @@ use super::find::FoundSession;
 use super::live::Keeping;
 use super::{deletions, sessions};
 use crate::access::{Command, Recording};
-use crate::ledger::entry::{Entry, Fact};
+use crate::ledger::entry::{Entry, Fact, RewrapFacts};
 use crate::model::{Action, EndReason, Login, PersonName, SessionId, TargetName, Timestamp};
 use crate::recording::{EXTENSION, locate};
 use crate::store::{Store, StoreError, StoredRecord};
 
 /// What somebody may do with a recording they fetch.
-const HOW: [&str; 4] = ["play", "export", "search", "verify"];
+const HOW: [&str; 5] = ["play", "export", "rewrap", "search", "verify"];
 /// Entries looked through at once for a recording's checkpoints, and how many times.
 const PAGE: u64 = 1000;
 const MOST_PAGES: usize = 100;
+/// How an age file begins.
+const AGE: &[u8] = b"age-encryption.org/v1\n";
 /// Bytes read at once.
 const PIECE: usize = 256 * 1024;
 
@@ -182,6 +186,63 @@ pub(super) async fn move_again(call: Call) -> Result<Reply, ApiError> {
     let live = Arc::clone(&call.gate.parts.live);
     live.move_again();
     Reply::json(&Moving { store: live.keeping() })
+}
+
+/// A recording's key as it was wrapped again.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct KeyView {
+    /// The newest, as an age file in base64; none when it never was.
+    wrapped: Option<String>,
+    /// Whether that is for the reviewers of now.
+    is_current: bool,
+}
+
+/// A recording's key, wrapped again to the reviewers of now.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GivenKey {
+    /// An age file in base64.
+    wrapped: String,
+    /// Whom it is wrapped to: has to be the reviewers of now.
+    reviewers: BTreeSet<String>,
+}
+
+pub(super) async fn key(call: Call) -> Result<Reply, ApiError> {
+    let found = sessions::seen(&call, &Action::RecordingRead).await?;
+    key_of(&call, found.session.facts.session).await
+}
+
+async fn key_of(call: &Call, session: SessionId) -> Result<Reply, ApiError> {
+    let known = call.history(move |store| store.rewrapped(&session)).await?;
+    let now = digest_of(&call.look(|state| state.node().reviewers.clone()));
+    let is_current = known.as_ref().is_some_and(|known| known.reviewers == now);
+    Reply::json(&KeyView { wrapped: known.map(|known| known.wrapped), is_current })
+}
+
+/// Keeps a key that a reviewer wrapped again. Only readers can tell whether it is the right one.
+pub(super) async fn rewrap(call: Call) -> Result<Reply, ApiError> {
+    let found = sessions::seen(&call, &Action::RecordingRewrap).await?;
+    let given: GivenKey = call.body()?;
+    let session = found.session.facts.session;
+    let reviewers = call.look(|state| state.node().reviewers.clone());
+    if given.reviewers != reviewers {
+        return Err(ApiError::conflict("reviewers_changed", "the reviewers are not those any more")
+            .hint("wrap it again, to the reviewers of now: 'postern reviewers list'"));
+    }
+    let is_age = BASE64.decode(given.wrapped.as_bytes()).is_ok_and(|file| file.starts_with(AGE));
+    if !is_age {
+        return Err(ApiError::bad_input("the wrapped key is no age file in base64"));
+    }
+    let facts =
+        RewrapFacts { session: session.clone(), reviewers: digest_of(&reviewers), wrapped: given.wrapped };
+    call.submit(Command::RewrapRecording(Box::new(facts))).await?;
+    key_of(&call, session).await
+}
+
+/// [`RewrapFacts::reviewers`].
+fn digest_of(reviewers: &BTreeSet<String>) -> String {
+    let text: String = reviewers.iter().map(|recipient| format!("{recipient}\n")).collect();
+    HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 type Pieces = BoxStream<'static, std::io::Result<Bytes>>;

@@ -134,6 +134,13 @@ async fn about_what_happened(world: &World, route: &Route, path: String) -> Row 
         ("GET", "/recordings/{session}/content" | "/recordings/{session}/ledger") => {
             ("rita", over(path), none, Hidden)
         }
+        ("GET", "/recordings/{session}/key") => ("rita", over(path), none, Hidden),
+        ("PUT", "/recordings/{session}/key") => {
+            let reviewers = world.store.read(|state| state.node().reviewers.clone());
+            let wrapped = data_encoding::BASE64.encode(b"age-encryption.org/v1\n");
+            let body = json!({ "wrapped": wrapped, "reviewers": reviewers }).to_string();
+            ("rita", over(path), body, Hidden)
+        }
         ("POST", path_of) if path_of.starts_with("/recordings/{session}/") => {
             about_keeping(world, path_of, over(path)).await
         }

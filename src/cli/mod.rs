@@ -35,6 +35,7 @@ mod progress;
 mod recordings;
 mod requests;
 mod reviewers;
+mod rewrap;
 #[cfg(test)]
 mod sample;
 mod search;

@@ -11,6 +11,7 @@ use super::args::Invocation;
 use super::client::{Client, segment, shaped};
 use super::exit::{CliError, Outcome};
 use super::keep::{self, AskedDeletion, DeleteArgs, Deleted, Held, HoldArgs};
+use super::rewrap::{self, RewrapArgs};
 use super::space::Report;
 use super::{out, status, words};
 use crate::model::{EndReason, SessionId, Timestamp};
@@ -37,6 +38,7 @@ pub(crate) struct RecordingsArgs {
 enum Action {
     /// Try again to move recordings that the store did not take; its credentials are read anew.
     Upload,
+    Rewrap(RewrapArgs),
     Hold(HoldArgs),
     /// Hold a recording no longer.
     Release(HoldArgs),
@@ -91,6 +93,7 @@ pub(crate) enum ListedState {
 pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
     match &args.action {
         Some(Action::Upload) => return upload(run).await,
+        Some(Action::Rewrap(args)) => return rewrap::run(args, run).await,
         Some(Action::Hold(args)) => return keep::hold(args, false, run).await,
         Some(Action::Release(args)) => return keep::hold(args, true, run).await,
         Some(Action::Delete(args)) => return keep::delete(args, run).await,

@@ -283,29 +283,87 @@ mod tests {
         assert_eq!(short(&generic(&"x".repeat(999))).len(), LONGEST);
     }
 
-    /// What one request looked like, to a server that says yes.
-    async fn sent(config: &RecordingStore) -> String {
+    /// A bucket at a server that answers one request after another, and what those looked like.
+    fn served(
+        config: &RecordingStore,
+        answers: Vec<String>,
+    ) -> (Bucket, std::thread::JoinHandle<Vec<String>>) {
         use std::io::{Read as _, Write as _};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-                head.extend(byte);
+            let mut heads = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                    head.extend(byte);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                heads.push(String::from_utf8(head).unwrap());
             }
-            let answer = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8(head).unwrap()
+            heads
         });
         let config = RecordingStore { endpoint: Some(endpoint), ..config.clone() };
         let credentials = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
         let credentials = credentials.map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned())));
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
         let client = super::super::upload::test_client();
-        let bucket = Bucket::open("recordings", "a", &config, &credentials, client, clock).unwrap();
+        (Bucket::open("recordings", "a", &config, &credentials, client, clock).unwrap(), server)
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    /// What one request looked like, to a server that says yes.
+    async fn sent(config: &RecordingStore) -> String {
+        let (bucket, server) = served(config, vec![answer("200 OK", "ETag: \"x\"\r\n", "")]);
         bucket.put("ses.pstn", Bytes::new()).await.unwrap();
-        server.join().unwrap()
+        server.join().unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_version_is_removed_by_its_name_and_a_refusal_is_told_with_the_locks_end() {
+        let there =
+            "Last-Modified: Fri, 15 Jan 2027 08:00:00 GMT\r\nETag: \"x\"\r\nx-amz-version-id: v+1\r\n";
+        let locked = format!("{there}x-amz-object-lock-retain-until-date: 2030-01-01T00:00:00Z\r\n");
+        let yes = |headers: &str| answer("200 OK", headers, "");
+        let no =
+            |status: &str, code: &str| answer(status, "", &format!("<Error><Code>{code}</Code></Error>"));
+        let kept = |why: &str, until: Option<&str>| {
+            Ok(Removal::Kept { why: why.to_owned(), until: until.map(|until| until.parse().unwrap()) })
+        };
+        let denied = || no("403 Forbidden", "AccessDenied");
+        let end = Some("2030-01-01T00:00:00Z");
+        for (answers, expected) in [
+            (vec![no("404 Not Found", "")], Ok(Removal::Gone)),
+            (vec![yes(there), answer("204 No Content", "", "")], Ok(Removal::Gone)),
+            (vec![yes(there), denied(), yes(&locked)], kept("AccessDenied", end)),
+            (
+                vec![yes(there), no("400 Bad Request", "ObjectLocked"), yes(&locked)],
+                kept("ObjectLocked", end),
+            ),
+            (vec![yes(there), denied(), denied()], kept("AccessDenied", None)),
+            (vec![yes(there), no("503 Slow Down", "SlowDown")], Err(Fault::Transient("SlowDown".to_owned()))),
+        ] {
+            let (bucket, server) = served(&RecordingStore::default(), answers);
+            assert_eq!(bucket.remove("ses.pstn").await, expected);
+            if let Some(delete) = server.join().unwrap().get(1) {
+                assert!(delete.starts_with("DELETE /recordings/a/ses.pstn?versionId=v%2B1 "), "{delete}");
+                assert!(
+                    delete.contains("AWS4-HMAC-SHA256") && !delete.contains("X-Amz-Signature"),
+                    "{delete}"
+                );
+            }
+        }
+        // Where the store does not say, what it was told when the object was made counts.
+        let config =
+            RecordingStore { lock: Some(Lock::Governance), lock_days: 2, ..RecordingStore::default() };
+        let (bucket, server) = served(&config, vec![yes(there), denied(), denied()]);
+        assert_eq!(bucket.remove("ses.pstn").await, kept("AccessDenied", Some("2027-01-17T08:00:00Z")));
+        server.join().unwrap();
     }
 
     #[tokio::test]

@@ -3,12 +3,13 @@
 //! Where a bucket keeps versions, and one with object lock does, deleting a name only hides it: the bytes go when their
 //! version is named. The library cannot name one, so these requests are put together here and signed by it.
 
+use std::time::Duration;
+
 use object_store::aws::{AmazonS3, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::path::Path;
 use object_store::signer::Signer as _;
 use reqwest::Method;
-use std::time::Duration;
 
 use super::fault::Fault;
 use super::place::Removal;
@@ -40,21 +41,24 @@ impl Raw<'_> {
         let answer = self.send(Method::DELETE, key, version).await?;
         let status = answer.status().as_u16();
         let words = words(answer).await;
-        match status {
-            200..=299 | 404 => Ok(Removal::Gone),
-            // A lock, or credentials that may not delete: both keep the object, and neither keeps others from being
-            // moved.
-            400 | 403 | 405 | 409 if !words.contains("Timeout") => {
-                let (until, is_held) = self.lock(key, version).await;
-                let why = match (is_held, words.as_str()) {
-                    (true, _) => format!("the store holds it: {words}"),
-                    (false, "") => format!("the store answers {status}"),
-                    (false, words) => words.to_owned(),
-                };
-                Ok(Removal::Kept { why, until: until.or(locked) })
-            }
-            status => Err(Fault::answered(status, &words)),
+        let is_kept = match status {
+            200..=299 | 404 => return Ok(Removal::Gone),
+            // A lock, or credentials that may not delete: both keep this object, and neither keeps others from being
+            // moved. Some stores say so as a bad request.
+            403 | 405 | 409 => true,
+            400 => matches!(Fault::answered(status, &words), Fault::Refused(_)),
+            _ => false,
+        };
+        if !is_kept {
+            return Err(Fault::answered(status, &words));
         }
+        let (until, is_held) = self.lock(key, version).await;
+        let why = match (is_held, words.as_str()) {
+            (true, _) => format!("the store holds it: {words}"),
+            (false, "") => format!("the store answers {status}"),
+            (false, words) => words.to_owned(),
+        };
+        Ok(Removal::Kept { why, until: until.or(locked) })
     }
 
     /// Until when the store says it keeps an object, and whether it holds it beyond that.

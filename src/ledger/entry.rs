@@ -13,7 +13,7 @@ use crate::model::{
     PrincipalKind, RequestId, Role, SessionId, Target, TargetName, Timestamp,
 };
 
-pub use super::recordings::{DeletionCause, DeletionFacts, RemainsFacts, StoredFacts};
+pub use super::recordings::{DeletionCause, DeletionFacts, RemainsFacts, RewrapFacts, StoredFacts};
 pub use crate::model::WindowClock;
 
 /// One leaf of the ledger.
@@ -221,6 +221,8 @@ pub enum Fact {
     },
     /// A recording is in a store too, and was read back from there. The local file may be gone later.
     RecordingStored(StoredFacts),
+    /// A recording's key is wrapped to other reviewers as well. The recording itself is as it was.
+    RecordingRewrapped(RewrapFacts),
     /// A recording is not to be deleted by anybody or anything until it is released.
     RecordingHeld {
         /// The session.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::CanonicalError;
 use super::entry::{
     Actor, Approval, DeletionCause, DeletionFacts, EndFacts, Fact, GrantFacts, PersonFacts, Receipt,
-    RemainsFacts, Scope, SessionFacts, StoredFacts, Verified,
+    RemainsFacts, RewrapFacts, Scope, SessionFacts, StoredFacts, Verified,
 };
 use super::entry::{Entry, RequestFacts};
 use crate::model::{
@@ -290,7 +290,12 @@ fn deletions() -> Vec<Fact> {
         Fact::RecordingDeletionLapsed { session: session.clone() },
         Fact::RecordingDeleted(deleted),
         Fact::RecordingCopyRemains(RemainsFacts { session: session.clone(), location, why, until: Some(at) }),
-        Fact::RecordingRemoved { session },
+        Fact::RecordingRemoved { session: session.clone() },
+        Fact::RecordingRewrapped(RewrapFacts {
+            session,
+            reviewers: "66".to_owned(),
+            wrapped: "YWdl".to_owned(),
+        }),
     ]
 }
 

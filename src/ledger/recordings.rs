@@ -20,6 +20,18 @@ pub struct StoredFacts {
     pub sha256: String,
 }
 
+/// A recording's key, wrapped again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RewrapFacts {
+    /// The session.
+    pub session: SessionId,
+    /// SHA-256 over the recipients, in their order, each with a line feed behind it; lower-case hex. They are those of the
+    /// newest `reviewers_changed` before this.
+    pub reviewers: String,
+    /// The key as an age file (`FORMAT.md` part 3), in base64. That it is the right one, only who opens it can tell.
+    pub wrapped: String,
+}
+
 /// A recording that is deleted: why, and what it was. The entry comes before the first byte goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DeletionFacts {

@@ -30,6 +30,8 @@ pub enum Action {
     RecordingRead,
     /// Hold a recording no longer.
     RecordingRelease,
+    /// Keep a recording's key that was wrapped again, for the reviewers of today.
+    RecordingRewrap,
     /// Watch a session as it happens.
     RecordingWatch,
     /// Approve or deny an access request.
@@ -56,7 +58,7 @@ pub enum Action {
 
 impl Action {
     /// Every action that carries nothing; the uses of capabilities come beside them.
-    pub const NAMED: [Self; 20] = [
+    pub const NAMED: [Self; 21] = [
         Self::BastionManage,
         Self::GrantRevoke,
         Self::LedgerRead,
@@ -67,6 +69,7 @@ impl Action {
         Self::RecordingHold,
         Self::RecordingRead,
         Self::RecordingRelease,
+        Self::RecordingRewrap,
         Self::RecordingWatch,
         Self::RequestApprove,
         Self::RequestMake,
@@ -93,6 +96,7 @@ impl Action {
             Self::RecordingHold => "recording:hold",
             Self::RecordingRead => "recording:read",
             Self::RecordingRelease => "recording:release",
+            Self::RecordingRewrap => "recording:rewrap",
             Self::RecordingWatch => "recording:watch",
             Self::RequestApprove => "request:approve",
             Self::RequestMake => "request:make",

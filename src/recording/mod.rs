@@ -48,7 +48,7 @@ pub use failure::{JournalError, RecorderError};
 pub use frame::{Kind, Outcome};
 pub use header::Header;
 pub use journal::{Journal, JournalLimits, JournalSettings, Room};
-pub use key::{KeyError, MAX_RECIPIENTS, Recipient, ReviewerIdentity, parse_recipients};
+pub use key::{KeyError, MAX_RECIPIENTS, Recipient, ReviewerIdentity, RewrapError, parse_recipients, rewrap};
 pub use live::Watch;
 pub use plugin::Ask;
 pub use reader::{Frames, RawFrame, Reader};

@@ -69,7 +69,7 @@ impl Unsealer {
 
 impl Opener {
     pub(super) fn new(header: &Header, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
-        let key = key::unwrap(&header.wrapped, identity, &header.recording, &header.commitment)?;
+        let key = key::unlock(header, identity)?;
         let payload = key::payload(&key, &header.hash()).map_err(|_| RecordingError::CommitmentMismatch)?;
         let cipher = Aes256Gcm::new(payload.expose().into());
         let unsealer = Arc::new(Unsealer { cipher, header: header.hash() });

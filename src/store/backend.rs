@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BackendError;
 use crate::access::{Grant, GrantEnd, Node, Person, Recording, Request, RequestEnd, Session};
-use crate::ledger::entry::{EndFacts, StoredFacts};
+use crate::ledger::entry::{EndFacts, RewrapFacts, StoredFacts};
 use crate::ledger::{TileNode, TreeHash};
 use crate::model::{PersonId, SessionId, Target, TargetName, Timestamp};
 
@@ -48,6 +48,7 @@ pub(super) trait Reader: Send {
     /// What was decided about a session's recording, if something was.
     fn recording(&self, session: &SessionId) -> Result<Option<Recording>, BackendError>;
     /// Where a session's recording was moved to, if it was.
+    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError>;
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError>;
     /// Checks the database's own structure, which can take long.
     fn integrity(&self) -> Result<(), BackendError>;
@@ -101,6 +102,7 @@ pub(super) enum Row {
     Recording(SessionId, Option<Box<Recording>>),
     Request(Box<RequestRecord>),
     Session(Box<SessionRecord>),
+    Rewrapped(Box<RewrapFacts>),
     Stored(Box<StoredRecord>),
     Target(Box<Target>),
     TargetGone(TargetName),

@@ -159,6 +159,7 @@ impl Concern {
             Effect::Node
             | Effect::Recording(_)
             | Effect::RecordingGone(_, _)
+            | Effect::RecordingRewrapped(_)
             | Effect::RecordingStored(_) => None,
             Effect::Person(id) => Some(Topic::Person(id.clone())),
             Effect::RequestOpen(id) => Some(Topic::Request(id.clone())),

@@ -31,6 +31,7 @@ fn row(state: &State, entry: &Entry, effect: &Effect) -> Option<Row> {
             Row::Recording(session.clone(), state.recording(session).cloned().map(Box::new))
         }
         Effect::RecordingGone(session, record) => Row::Recording(session.clone(), Some(record.clone())),
+        Effect::RecordingRewrapped(facts) => Row::Rewrapped(facts.clone()),
         Effect::RecordingStored(facts) => {
             Row::Stored(Box::new(StoredRecord { facts: (**facts).clone(), at: entry.at }))
         }

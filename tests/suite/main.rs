@@ -74,6 +74,8 @@ mod rekey;
 #[cfg(test)]
 mod review;
 #[cfg(test)]
+mod rewrap;
+#[cfg(test)]
 mod second_reader;
 #[cfg(test)]
 mod security_keys;

@@ -25,6 +25,13 @@ pub(crate) fn second(file: &Path, key: &str, args: &[&str]) -> Said {
     run(command.args(["--node-key", key]).args(args))
 }
 
+/// A recording's events as the second verifier opens them with the identity in a file.
+pub(crate) fn opened(file: &Path, identity: &str) -> String {
+    let said = second(file, &node_key(file), &["--events", "--identity", identity]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.out
+}
+
 /// The node key in a recording's header.
 pub(crate) fn node_key(file: &Path) -> String {
     data_encoding::HEXLOWER.encode(&fs::read(file).unwrap()[14 + 44..14 + 76])

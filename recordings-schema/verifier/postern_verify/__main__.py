@@ -46,7 +46,9 @@ def main() -> int:
             if args.ledger or args.ledger_start:
                 return _judge(args, source, identities)
             see = (lambda event: print(json.dumps(event, ensure_ascii=False))) if args.events else lambda event: None
-            verdict = verify(source, args.node_key, identities, see)
+            again = args.file.with_suffix(".keys")
+            rewrapped = again.read_bytes() if again.exists() else None
+            verdict = verify(source, args.node_key, identities, see, rewrapped)
     except Fault as fault:
         if args.json:
             print(json.dumps({"error": fault.name, "counter": fault.counter}))

@@ -11,11 +11,15 @@ use crate::access::denied::Denied;
 use crate::access::recording::Recording;
 use crate::access::separation;
 use crate::access::state::State;
-use crate::ledger::entry::{Actor, DeletionCause, DeletionFacts, Fact, RemainsFacts, StoredFacts};
+use crate::ledger::entry::{
+    Actor, DeletionCause, DeletionFacts, Fact, RemainsFacts, RewrapFacts, StoredFacts,
+};
 use crate::model::{PersonId, SessionId, Timestamp};
 
 /// The longest location, in bytes.
 const LOCATION: usize = 1024;
+/// The longest wrapped key in base64, so that an entry has room for it.
+const WRAPPED: usize = 64_000;
 /// How long somebody else may take to confirm that a recording be deleted, in seconds.
 const LAPSES_AFTER_S: u64 = 7 * 24 * 3600;
 
@@ -26,6 +30,16 @@ pub(super) fn store(state: &State, by: &Actor, facts: StoredFacts) -> Result<Vec
     text::line("the location", &facts.location, LOCATION)?;
     text::line("the recording's digest", &facts.sha256, text::NAME)?;
     Ok(vec![Fact::RecordingStored(facts)])
+}
+
+/// Whether the key is the right one, only its readers can tell; one that is not does no harm to those who could read before.
+pub(super) fn rewrap(state: &State, facts: RewrapFacts) -> Result<Vec<Fact>, Denied> {
+    if state.is_deleted(&facts.session) {
+        return Err(Denied::RecordingDeleted);
+    }
+    text::line("the wrapped key", &facts.wrapped, WRAPPED)?;
+    text::line("the reviewers' digest", &facts.reviewers, text::NAME)?;
+    Ok(vec![Fact::RecordingRewrapped(facts)])
 }
 
 /// One whose session goes on can be held too.

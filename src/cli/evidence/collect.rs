@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ledger::audit::Step;
-use crate::ledger::entry::{Entry, Fact, GrantFacts, SessionFacts};
+use crate::ledger::entry::{Entry, Fact, GrantFacts, RewrapFacts, SessionFacts};
 use crate::ledger::{HashSource, TreeHash};
 use crate::model::{GrantId, PersonId, RequestId};
 
@@ -127,6 +127,7 @@ impl Collector {
             fact,
             Fact::SessionTerminated { session, .. }
                 | Fact::RecordingCheckpoint { session, .. }
+                | Fact::RecordingRewrapped(RewrapFacts { session, .. })
                 | Fact::RecordingViewed { session, .. }
                 | Fact::CleanupDone { session, .. }
                 if *session == facts.session

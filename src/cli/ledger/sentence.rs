@@ -55,6 +55,9 @@ pub(crate) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         | Fact::RecordingDeleted(_)
         | Fact::RecordingRemoved { .. }
         | Fact::RecordingCopyRemains(_) => recording(fact, name),
+        Fact::RecordingRewrapped(facts) => {
+            format!("recording of {} made readable for the reviewers of this moment", facts.session)
+        }
         Fact::ReviewersChanged { recipients } => {
             format!("recordings are now encrypted to {} reviewers: {}", recipients.len(), list(recipients))
         }

@@ -100,6 +100,9 @@ pub(crate) fn judge(held: &Held, trust: &Trust<'_>, pins: Option<&Pins>) -> Resu
     if let Some(why) = pins.and_then(|pins| swapped(&header, pins)) {
         return Ok(item.is(State::Swapped, why));
     }
+    if let Some(identity) = trust.identity {
+        held.teach(identity, &header);
+    }
     let (read, is_closed) = read(held, trust)?;
     let walked = pins.map(|pins| walk(held, pins)).transpose()?;
     let item = Item { is_closed, ..item };

@@ -15,7 +15,7 @@ use crate::store::backend::{Row, Scratch, TableDigest};
 use crate::store::error::BackendError;
 
 /// Each derived table with a statement that gives all of it in one order, and the layout itself.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     (
         "layout",
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -34,6 +34,7 @@ const TABLES: [(&str, &str); 12] = [
     ("sessions", "SELECT id, person, target, at, live, body FROM sessions ORDER BY id"),
     ("left_over", "SELECT session, body FROM left_over ORDER BY session"),
     ("recordings", "SELECT session, deleted, body FROM recordings ORDER BY session"),
+    ("rewrapped", "SELECT session, body FROM rewrapped ORDER BY session"),
     ("stored", "SELECT session, body FROM stored ORDER BY session"),
 ];
 

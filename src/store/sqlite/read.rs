@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{derived, failure};
 use crate::access::Recording;
 use crate::ledger::TreeHash;
+use crate::ledger::entry::RewrapFacts;
 use crate::model::{SessionId, Timestamp};
 use crate::store::backend::{
     Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, StoredRecord,
@@ -140,6 +141,11 @@ impl Reader for SqliteReader {
     fn recording(&self, session: &SessionId) -> Result<Option<Recording>, BackendError> {
         let sql = "SELECT body FROM recordings WHERE session = ?";
         Ok(self.bodies("recordings", sql, vec![Value::Text(session.to_string())])?.pop())
+    }
+
+    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError> {
+        let sql = "SELECT body FROM rewrapped WHERE session = ?";
+        Ok(self.bodies("rewrapped", sql, vec![Value::Text(session.to_string())])?.pop())
     }
 
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError> {

@@ -6,3 +6,9 @@ CREATE TABLE recordings (
     deleted INTEGER NOT NULL,
     body    TEXT NOT NULL
 ) WITHOUT ROWID;
+
+-- ledger::entry::RewrapFacts: keys of recordings that were wrapped again, each as it was the last time.
+CREATE TABLE rewrapped (
+    session TEXT PRIMARY KEY,
+    body    TEXT NOT NULL
+) WITHOUT ROWID;

@@ -28,7 +28,7 @@ const LONGEST_LOG: u32 = 8192;
 /// Tables that are made from the entries.
 const EMPTY_DERIVED: &str = "DELETE FROM nodes; DELETE FROM node; DELETE FROM people; DELETE FROM identities; \
      DELETE FROM targets; DELETE FROM requests; DELETE FROM grants; DELETE FROM sessions; DELETE FROM left_over; \
-     DELETE FROM stored; DELETE FROM recordings;";
+     DELETE FROM stored; DELETE FROM recordings; DELETE FROM rewrapped;";
 
 /// What each layout after the first has beside its predecessors.
 pub(super) const LATER_LAYOUTS: [(i64, &str); 2] =
@@ -205,6 +205,10 @@ enum Written<'a> {
         deleted: bool,
         body: Option<String>,
     },
+    Rewrapped {
+        session: &'a str,
+        body: String,
+    },
     Stored {
         session: &'a str,
         body: String,
@@ -258,6 +262,9 @@ impl<'a> Written<'a> {
                 let deleted = record.as_ref().is_some_and(|record| record.deleted.is_some());
                 Self::Recording { session: session.as_str(), deleted, body }
             }
+            Row::Rewrapped(facts) => {
+                Self::Rewrapped { session: facts.session.as_str(), body: json("rewrapped", facts)? }
+            }
             Row::Stored(record) => {
                 Self::Stored { session: record.facts.session.as_str(), body: json("stored", record)? }
             }
@@ -290,6 +297,9 @@ impl<'a> Written<'a> {
             ),
             Self::Recording { session, body: None, .. } => {
                 run("DELETE FROM recordings WHERE session = ?1", &[session])
+            }
+            Self::Rewrapped { session, body } => {
+                run("INSERT OR REPLACE INTO rewrapped (session, body) VALUES (?1, ?2)", &[session, body])
             }
             Self::Stored { session, body } => {
                 run("INSERT OR REPLACE INTO stored (session, body) VALUES (?1, ?2)", &[session, body])
