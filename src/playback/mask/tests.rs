@@ -210,7 +210,7 @@ fn a_line_that_could_not_wait_is_remembered() {
 #[test]
 fn what_waits_is_bounded_in_bytes() {
     let read = std::cell::Cell::new(0_usize);
-    let data = Bytes::from(vec![b'\n'; 1 << 20]);
+    let data = Bytes::from(format!("{}\n", "x".repeat(4095)).repeat(256));
     let body = || Body::Output { stream: Stream::Stdout, data: data.clone() };
     let others =
         (0..200).map(|_| Event { at: 1, channel: 2, body: body() }).inspect(|_| read.set(read.get() + 1));
