@@ -159,7 +159,12 @@ pub enum Command {
         reason: String,
     },
     /// Keep a recording's key that somebody wrapped again. The caller has looked up its session.
-    RewrapRecording(Box<RewrapFacts>),
+    RewrapRecording {
+        /// Whose session it was.
+        recorded: PersonId,
+        /// The key.
+        facts: Box<RewrapFacts>,
+    },
     /// Note that nothing is left of a deleted recording.
     RemoveRecording {
         /// The session.

@@ -28,6 +28,10 @@ use crate::store::{Store, StoreError};
 const BREATH: usize = 8;
 /// Longest text in a body, in bytes.
 const LONGEST_TEXT: usize = 32 * 1024;
+/// Longest file in a body: the key of a recording, wrapped to many.
+const LONGEST_FILE: usize = 64_000;
+/// Fields whose text is a file.
+const FILES: [&str; 1] = ["wrapped"];
 /// Fields whose text has lines: signatures.
 const ARMORED: [&str; 1] = ["signature"];
 
@@ -283,8 +287,9 @@ fn check_texts(name: &str, value: &serde_json::Value) -> Result<(), ApiError> {
 
 fn check_text(name: &str, text: &str) -> Result<(), ApiError> {
     let shown = escape_text(name);
-    if text.len() > LONGEST_TEXT {
-        return Err(ApiError::bad_input(format!("{shown} is longer than {LONGEST_TEXT} bytes")));
+    let longest = if FILES.contains(&name) { LONGEST_FILE } else { LONGEST_TEXT };
+    if text.len() > longest {
+        return Err(ApiError::bad_input(format!("{shown} is longer than {longest} bytes")));
     }
     let is_plain = |line: &str| matches!(escape_text(line), std::borrow::Cow::Borrowed(_));
     let is_fine = if ARMORED.contains(&name) { text.lines().all(is_plain) } else { is_plain(text) };

@@ -16,17 +16,17 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
-use super::call::{self, Call, Reply};
+use super::call::{self, Call, Reply, Who};
 use super::deletions::{AskedView, DeletedView, HeldView};
 use super::error::ApiError;
 use super::find::FoundSession;
 use super::live::Keeping;
 use super::{deletions, sessions};
 use crate::access::{Command, Recording};
-use crate::ledger::entry::{Entry, Fact, RewrapFacts};
+use crate::ledger::entry::{Actor, Entry, Fact, RewrapFacts};
 use crate::model::{Action, EndReason, Login, PersonName, SessionId, TargetName, Timestamp};
 use crate::recording::{EXTENSION, locate};
-use crate::store::{Store, StoreError, StoredRecord};
+use crate::store::{RewrapRecord, Store, StoreError, StoredRecord};
 
 /// What somebody may do with a recording they fetch.
 const HOW: [&str; 5] = ["play", "export", "rewrap", "search", "verify"];
@@ -191,9 +191,9 @@ pub(super) async fn move_again(call: Call) -> Result<Reply, ApiError> {
 /// A recording's key as it was wrapped again.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct KeyView {
-    /// The newest, as an age file in base64; none when it never was.
-    wrapped: Option<String>,
-    /// Whether that is for the reviewers of now.
+    /// As age files in base64: by each person, for each set of reviewers, the newest; the newest of all first.
+    wrapped: Vec<String>,
+    /// Whether one of them is the caller's own, for the reviewers of now.
     is_current: bool,
 }
 
@@ -205,6 +205,9 @@ pub(super) struct GivenKey {
     wrapped: String,
     /// Whom it is wrapped to: has to be the reviewers of now.
     reviewers: BTreeSet<String>,
+    /// To replace the caller's own for the same reviewers, which is refused otherwise.
+    #[serde(default)]
+    again: bool,
 }
 
 pub(super) async fn key(call: Call) -> Result<Reply, ApiError> {
@@ -213,17 +216,28 @@ pub(super) async fn key(call: Call) -> Result<Reply, ApiError> {
 }
 
 async fn key_of(call: &Call, session: SessionId) -> Result<Reply, ApiError> {
+    let (known, is_current) = known_keys(call, session).await?;
+    Reply::json(&KeyView {
+        wrapped: known.into_iter().map(|known| known.facts.wrapped).collect(),
+        is_current,
+    })
+}
+
+/// A recording's keys that were wrapped again, and whether the caller's own is for the reviewers of now.
+async fn known_keys(call: &Call, session: SessionId) -> Result<(Vec<RewrapRecord>, bool), ApiError> {
     let known = call.history(move |store| store.rewrapped(&session)).await?;
     let now = digest_of(&call.look(|state| state.node().reviewers.clone()));
-    let is_current = known.as_ref().is_some_and(|known| known.reviewers == now);
-    Reply::json(&KeyView { wrapped: known.map(|known| known.wrapped), is_current })
+    let me = if let Who::Person(who) = &call.who { Some(who.person()) } else { None };
+    let is_mine = |by: &Actor| matches!(by, Actor::Person { person, .. } if Some(person) == me);
+    let is_current = known.iter().any(|known| is_mine(&known.by) && known.facts.reviewers == now);
+    Ok((known, is_current))
 }
 
 /// Keeps a key that a reviewer wrapped again. Only readers can tell whether it is the right one.
 pub(super) async fn rewrap(call: Call) -> Result<Reply, ApiError> {
     let found = sessions::seen(&call, &Action::RecordingRewrap).await?;
     let given: GivenKey = call.body()?;
-    let session = found.session.facts.session;
+    let (session, recorded) = (found.session.facts.session, found.session.facts.person);
     let reviewers = call.look(|state| state.node().reviewers.clone());
     if given.reviewers != reviewers {
         return Err(ApiError::conflict("reviewers_changed", "the reviewers are not those any more")
@@ -233,9 +247,16 @@ pub(super) async fn rewrap(call: Call) -> Result<Reply, ApiError> {
     if !is_age {
         return Err(ApiError::bad_input("the wrapped key is no age file in base64"));
     }
-    let facts =
-        RewrapFacts { session: session.clone(), reviewers: digest_of(&reviewers), wrapped: given.wrapped };
-    call.submit(Command::RewrapRecording(Box::new(facts))).await?;
+    if !given.again && known_keys(&call, session.clone()).await?.1 {
+        return Err(ApiError::conflict("already_wrapped", "you have wrapped it to these reviewers already")
+            .hint("to replace that: 'postern recordings rewrap --again'"));
+    }
+    let facts = Box::new(RewrapFacts {
+        session: session.clone(),
+        reviewers: digest_of(&reviewers),
+        wrapped: given.wrapped,
+    });
+    call.submit(Command::RewrapRecording { recorded, facts }).await?;
     key_of(&call, session).await
 }
 

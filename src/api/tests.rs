@@ -67,13 +67,14 @@ async fn the_machines_operator_may_do_everything_that_does_not_take_a_person() {
         let (method, name) = (route.method.as_str(), format!("{} {}", route.method, route.path));
         let response = world.response(From::Operator, method, &path, &body).await;
         let needs_person = [
-            "/requests/{request}/approve",
-            "/requests",
-            "/recordings/{session}/release",
-            "/recordings/{session}/deletion",
-            "/recordings/{session}/deletion/confirm",
+            ("POST", "/requests/{request}/approve"),
+            ("POST", "/requests"),
+            ("POST", "/recordings/{session}/release"),
+            ("POST", "/recordings/{session}/deletion"),
+            ("POST", "/recordings/{session}/deletion/confirm"),
+            ("PUT", "/recordings/{session}/key"),
         ];
-        let needs_person = needs_person.contains(&route.path) && method == "POST";
+        let needs_person = needs_person.contains(&(method, route.path));
         let expected = if needs_person { StatusCode::FORBIDDEN } else { StatusCode::OK };
         assert_eq!(response.status(), expected, "{name}");
     }

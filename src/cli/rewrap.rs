@@ -24,11 +24,13 @@ use crate::recording::{
 
 /// Bytes in which every header is over.
 const HEADER: usize = 66 << 10;
+/// The longest wrapped key in base64 that an entry has room for.
+const MOST: usize = 64_000;
 
 /// Make recordings readable for the reviewers of today.
 ///
-/// Needs the identity of somebody who can read them. Those that are readable for today's reviewers this way already are
-/// passed over; recordings made since the reviewers last changed are wrapped as well, which does no harm.
+/// Needs the identity of somebody who can read them. Those that you have wrapped to today's reviewers already are passed
+/// over; recordings made since the reviewers last changed are wrapped as well, which does no harm.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RewrapArgs {
     /// Whose: sessions' ids, or the beginnings of such.
@@ -37,6 +39,9 @@ pub(crate) struct RewrapArgs {
     /// Every recording you may read.
     #[arg(long)]
     all: bool,
+    /// Also those that you have wrapped to today's reviewers already, such as with the wrong identity.
+    #[arg(long)]
+    again: bool,
     #[command(flatten)]
     identity: IdentityArgs,
 }
@@ -63,7 +68,7 @@ pub(crate) async fn run(args: &RewrapArgs, run: &Invocation) -> Outcome {
     let bar = progress::things("wrapping", u64::try_from(sessions.len()).ok());
     let (mut wrapped, mut current, mut closed, mut failed) = (0_usize, 0_usize, Vec::new(), Vec::new());
     for session in sessions {
-        match one(&client, &session, &identity, (&reviewers.recipients, &recipients)).await {
+        match one(&client, &session, &identity, (&reviewers.recipients, &recipients), args.again).await {
             Ok(Became::Wrapped) => wrapped += 1,
             Ok(Became::Current) => current += 1,
             Ok(Became::Closed) => closed.push(session),
@@ -104,21 +109,25 @@ async fn one(
     session: &str,
     identity: &ReviewerIdentity,
     (reviewers, recipients): (&[String], &[Recipient]),
+    again: bool,
 ) -> Result<Became, CliError> {
     let known = rewrapped(client, session).await?;
-    if known.is_current {
+    if known.is_current && !again {
         return Ok(Became::Current);
     }
     let header = header(client, session).await?;
-    if let Some(key) = known.key()? {
-        identity.learn(&header, key);
-    }
+    identity.learn(&header, known.keys()?);
     let key = match rewrap(&header, identity, recipients) {
         Ok(key) => key,
         Err(RewrapError::Recording(RecordingError::WrongKey)) => return Ok(Became::Closed),
         Err(error) => return Err(CliError::failed(error)),
     };
-    let body = json!({ "wrapped": BASE64.encode(&key), "reviewers": reviewers });
+    let wrapped = BASE64.encode(&key);
+    if wrapped.len() > MOST {
+        return Err(CliError::failed("its key for so many reviewers has no room in an entry of the ledger")
+            .hint("about 30 post-quantum reviewers fit"));
+    }
+    let body = json!({ "wrapped": wrapped, "reviewers": reviewers, "again": again });
     client.call(Method::PUT, &format!("/recordings/{}/key", segment(session)), Some(&body)).await?;
     Ok(Became::Wrapped)
 }

@@ -5,7 +5,7 @@
 //! hides what came before it, and is never passed over either. Read next: `verify/mod.rs`.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,9 @@ use crate::recording::{Again, Frames, Header, Reader, RecordingError, ReviewerId
 
 /// A key that was wrapped again lies beside the recording with this extension.
 pub(crate) const KEYS: &str = "keys";
-/// The largest one, in bytes.
+/// The largest one, in bytes, and the most of one recording.
 const LARGEST_KEY: u64 = 64 << 10;
+const MOST_KEYS: usize = 32;
 /// Bytes read from a recording at once.
 const PIECE: usize = 256 << 10;
 
@@ -64,52 +65,56 @@ impl Source {
 pub(crate) struct Held {
     file: File,
     name: String,
-    /// Its key as it was wrapped again, if it was.
-    rewrapped: Option<Vec<u8>>,
+    /// Its keys as they were wrapped again.
+    rewrapped: Vec<Vec<u8>>,
 }
 
 /// What the bastion says of a recording's key.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Rewrapped {
-    wrapped: Option<String>,
+    wrapped: Vec<String>,
     pub(crate) is_current: bool,
 }
 
 impl Rewrapped {
-    /// The age file.
-    pub(crate) fn key(&self) -> Result<Option<Vec<u8>>, CliError> {
-        let decoded = self.wrapped.as_ref().map(|text| BASE64.decode(text.as_bytes())).transpose();
+    /// The age files, the newest first.
+    pub(crate) fn keys(&self) -> Result<Vec<Vec<u8>>, CliError> {
+        let decoded =
+            self.wrapped.iter().map(|text| BASE64.decode(text.as_bytes())).collect::<Result<_, _>>();
         decoded
             .map_err(|_| CliError::failed("what the bastion says about this recording's key makes no sense"))
     }
 }
 
-/// A recording's key as it was last wrapped again.
+/// A key beside a recording; only a plain file is one.
+fn key_file(path: &Path) -> Option<Vec<u8>> {
+    let is_file = std::fs::metadata(path).is_ok_and(|facts| facts.is_file());
+    let file = is_file.then(|| File::open(path).ok())??;
+    let mut bytes = Vec::new();
+    file.take(LARGEST_KEY).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// A recording's keys as they were wrapped again.
 pub(crate) async fn rewrapped(client: &Client, session: &str) -> Result<Rewrapped, CliError> {
     client.get_as(&format!("/recordings/{}/key", segment(session))).await
 }
 
 impl Held {
-    /// A file on this machine. Its key wrapped again, where it was, lies beside it.
+    /// A file on this machine. Its keys wrapped again, where there are any, lie beside it.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let file = File::open(path).map_err(io_error("read", path))?;
-        let beside = path.with_extension(KEYS);
-        let rewrapped = match File::open(&beside) {
-            Ok(file) => {
-                let mut bytes = Vec::new();
-                file.take(LARGEST_KEY).read_to_end(&mut bytes).map_err(io_error("read", &beside))?;
-                Some(bytes)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(io_error("read", &beside)(error)),
-        };
+        let names = std::iter::once(path.with_extension(KEYS))
+            .chain((2..=MOST_KEYS).map(|number| path.with_extension(format!("{number}.{KEYS}"))));
+        // One that cannot be read keeps nobody from opening the recording with the header's.
+        let rewrapped = names.map_while(|name| key_file(&name)).collect();
         Ok(Self { file, name: path.display().to_string(), rewrapped })
     }
 
-    /// Tells an identity of the key that was wrapped again.
+    /// Tells an identity of the keys that were wrapped again.
     pub(crate) fn teach(&self, identity: &ReviewerIdentity, header: &Header) {
-        if let Some(key) = &self.rewrapped {
-            identity.learn(header, key.clone());
+        if !self.rewrapped.is_empty() {
+            identity.learn(header, self.rewrapped.clone());
         }
     }
 
@@ -155,7 +160,7 @@ pub(crate) async fn fetch_quietly(
         file.write_all(&piece).map_err(failed)?;
         came(piece.len() as u64);
     }
-    let rewrapped = rewrapped(client, session).await?.key()?;
+    let rewrapped = rewrapped(client, session).await?.keys()?;
     Ok(Held { file, name: session.to_owned(), rewrapped })
 }
 

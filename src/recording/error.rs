@@ -93,8 +93,8 @@ pub enum RecordingError {
         /// The one that comes too late.
         counter: u64,
     },
-    /// The header's key is for others, and the one that was wrapped again is no age file with a key in it.
-    #[error("the key that was wrapped again is damaged; have a reviewer wrap it once more")]
+    /// The header's key is for others, and what was wrapped again is not this recording's key.
+    #[error("what was wrapped again is not this recording's key; have a reviewer wrap it once more")]
     RewrapDamaged,
     /// An event is earlier than the one before it.
     #[error("frame {counter}: time runs backwards")]

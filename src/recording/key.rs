@@ -140,7 +140,7 @@ fn are_of_one_kind(recipients: &[Recipient]) -> Result<(), KeyError> {
 pub struct ReviewerIdentity {
     identities: Vec<Private>,
     /// By the recording's id.
-    rewrapped: Mutex<HashMap<[u8; 16], Vec<u8>>>,
+    rewrapped: Mutex<HashMap<[u8; 16], Vec<Vec<u8>>>>,
 }
 
 enum Private {
@@ -209,8 +209,9 @@ impl ReviewerIdentity {
         Self { identities, rewrapped: Mutex::default() }
     }
 
-    /// Takes a recording's key as it was wrapped again (`FORMAT.md` part 3), to be tried when the header's is for others.
-    pub fn learn(&self, header: &Header, wrapped: Vec<u8>) {
+    /// Takes a recording's keys as they were wrapped again (`FORMAT.md` part 3), to be tried in this order when the header's is
+    /// for others.
+    pub fn learn(&self, header: &Header, wrapped: Vec<Vec<u8>>) {
         let mut known = self.rewrapped.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(header.recording, wrapped);
     }
@@ -291,9 +292,19 @@ pub(super) fn unlock(header: &Header, identity: &ReviewerIdentity) -> Result<Fil
         other => return other,
     };
     let rewrapped = identity.rewrapped.lock().unwrap_or_else(PoisonError::into_inner);
-    let wrapped = rewrapped.get(&header.recording).cloned().ok_or(closed)?;
+    let all = rewrapped.get(&header.recording).cloned().unwrap_or_default();
     drop(rewrapped);
-    unwrap(&wrapped, identity, header, RecordingError::RewrapDamaged)
+    let mut trouble = closed;
+    for wrapped in all {
+        // Anybody who may read can have given it: one that is wrong says nothing about the recording.
+        match unwrap(&wrapped, identity, header, RecordingError::RewrapDamaged) {
+            Ok(key) => return Ok(key),
+            Err(error @ RecordingError::KeyUnusable { .. }) => trouble = error,
+            Err(RecordingError::WrongKey) => {}
+            Err(_) => trouble = RecordingError::RewrapDamaged,
+        }
+    }
+    Err(trouble)
 }
 
 /// Wraps a recording's key again, to `recipients`. The recording is not touched: its header's wrapped key stays.

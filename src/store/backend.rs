@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BackendError;
 use crate::access::{Grant, GrantEnd, Node, Person, Recording, Request, RequestEnd, Session};
-use crate::ledger::entry::{EndFacts, RewrapFacts, StoredFacts};
+use crate::ledger::entry::{Actor, EndFacts, RewrapFacts, StoredFacts};
 use crate::ledger::{TileNode, TreeHash};
 use crate::model::{PersonId, SessionId, Target, TargetName, Timestamp};
 
@@ -48,7 +48,8 @@ pub(super) trait Reader: Send {
     /// What was decided about a session's recording, if something was.
     fn recording(&self, session: &SessionId) -> Result<Option<Recording>, BackendError>;
     /// Where a session's recording was moved to, if it was.
-    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError>;
+    /// The newest first.
+    fn rewrapped(&self, session: &SessionId) -> Result<Vec<RewrapRecord>, BackendError>;
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError>;
     /// Checks the database's own structure, which can take long.
     fn integrity(&self) -> Result<(), BackendError>;
@@ -102,7 +103,7 @@ pub(super) enum Row {
     Recording(SessionId, Option<Box<Recording>>),
     Request(Box<RequestRecord>),
     Session(Box<SessionRecord>),
-    Rewrapped(Box<RewrapFacts>),
+    Rewrapped(Box<RewrapRecord>),
     Stored(Box<StoredRecord>),
     Target(Box<Target>),
     TargetGone(TargetName),
@@ -154,6 +155,17 @@ pub struct SessionEnd {
     pub facts: EndFacts,
     /// When the entry was appended.
     pub at: Timestamp,
+    /// The entry.
+    pub seq: u64,
+}
+
+/// A recording's key that was wrapped again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RewrapRecord {
+    /// The key.
+    pub facts: RewrapFacts,
+    /// By whom: only readers can tell whether it is the right one.
+    pub by: Actor,
     /// The entry.
     pub seq: u64,
 }

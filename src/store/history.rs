@@ -3,11 +3,13 @@
 //! These read the database and may take milliseconds; in async code, call them through `spawn_blocking`. Read next:
 //! `store.rs`.
 
-use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry, StoredRecord};
+use super::backend::{
+    Filter, GrantRecord, Reader, RequestRecord, RewrapRecord, SessionRecord, StoredEntry, StoredRecord,
+};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
 use crate::access::Recording;
-use crate::ledger::entry::{Entry, RewrapFacts};
+use crate::ledger::entry::Entry;
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
 use crate::model::{SessionId, Timestamp};
 
@@ -129,11 +131,12 @@ impl Store {
         Ok(self.reader().recording(session)?)
     }
 
-    /// A session's recording's key as it was last wrapped again, if it was.
+    /// A session's recording's keys as they were wrapped again: by each person, for each set of reviewers, the newest; the
+    /// newest of all first.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, StoreError> {
+    pub fn rewrapped(&self, session: &SessionId) -> Result<Vec<RewrapRecord>, StoreError> {
         Ok(self.reader().rewrapped(session)?)
     }
 

@@ -25,7 +25,9 @@ mod store;
 mod tests;
 mod writer;
 
-pub use backend::{Filter, GrantRecord, RequestRecord, SessionEnd, SessionRecord, StoredEntry, StoredRecord};
+pub use backend::{
+    Filter, GrantRecord, RequestRecord, RewrapRecord, SessionEnd, SessionRecord, StoredEntry, StoredRecord,
+};
 pub use changes::{Changes, Interest, Subscription, Topic, Watcher};
 pub use check::Checked;
 pub use error::{BackendError, StoreError, SubmitError};

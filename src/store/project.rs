@@ -3,7 +3,9 @@
 //! Pure: given the state right after an entry and the effects the entry had, the rows to write. `rebuild` goes through
 //! here too, so rebuilt tables cannot differ from written ones. Read next: `backend.rs`.
 
-use super::backend::{GrantRecord, RequestRecord, Row, SessionEnd, SessionRecord, StoredRecord};
+use super::backend::{
+    GrantRecord, RequestRecord, RewrapRecord, Row, SessionEnd, SessionRecord, StoredRecord,
+};
 use crate::access::{Effect, State};
 use crate::ledger::entry::Entry;
 
@@ -31,7 +33,10 @@ fn row(state: &State, entry: &Entry, effect: &Effect) -> Option<Row> {
             Row::Recording(session.clone(), state.recording(session).cloned().map(Box::new))
         }
         Effect::RecordingGone(session, record) => Row::Recording(session.clone(), Some(record.clone())),
-        Effect::RecordingRewrapped(facts) => Row::Rewrapped(facts.clone()),
+        Effect::RecordingRewrapped(facts) => {
+            let facts = (**facts).clone();
+            Row::Rewrapped(Box::new(RewrapRecord { facts, by: entry.by.clone(), seq: entry.seq }))
+        }
         Effect::RecordingStored(facts) => {
             Row::Stored(Box::new(StoredRecord { facts: (**facts).clone(), at: entry.at }))
         }

@@ -26,7 +26,7 @@ def outcome(
     data: bytes,
     identities: Sequence[Identity],
     events: list[dict[str, object]] | None = None,
-    again: bytes | None = None,
+    again: Sequence[bytes] = (),
 ) -> str:
     """The outcome, or the error's name and counter."""
     see = (lambda event: None) if events is None else events.append
@@ -41,7 +41,7 @@ def vectors(directory: Path) -> Iterator[str]:
     for path in sorted(directory.glob("*.pstn")):
         data, events = path.read_bytes(), []
         beside = path.with_suffix(".keys")
-        again = beside.read_bytes() if beside.exists() else None
+        again = [beside.read_bytes()] if beside.exists() else []
         closed, opened = outcome(data, ()), outcome(data, IDENTITIES, events, again)
         yield json.dumps({"file": path.name, "without_key": closed, "with_key": opened, "events": events})
 

@@ -80,7 +80,7 @@ pub(crate) fn identity_for(directory: &Path, file: &str) -> postern::recording::
     let (identity, path) = (identity(directory), directory.join(file));
     if let Ok(keys) = fs::read(path.with_extension("keys")) {
         let frames = postern::recording::Frames::open(&path).unwrap();
-        identity.learn(frames.header(), keys);
+        identity.learn(frames.header(), vec![keys]);
     }
     identity
 }

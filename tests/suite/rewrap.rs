@@ -65,7 +65,9 @@ fn old_recordings_open_for_new_reviewers_once_somebody_who_can_read_wraps_them_a
     world.machine.ok(&["ledger", "rebuild"]);
     world.serve_again();
     let newest = path.to_string_lossy().into_owned();
-    assert!(play(&sessions[0], &newest).out.contains("first words"));
+    for key in [&old, &new, &newest] {
+        assert!(play(&sessions[0], key).out.contains("first words"), "{key}");
+    }
     let copy = world.dir.join("ledger");
     world.machine.ok(&["ledger", "export", &copy.to_string_lossy()]);
     let entries = fs::read_to_string(copy.join("entries.jsonl")).unwrap();
@@ -79,7 +81,9 @@ fn old_recordings_open_for_new_reviewers_once_somebody_who_can_read_wraps_them_a
     assert!(checked.contains("events opened"), "{checked}");
     let events = crate::second_reader::opened(&place.join("recording.pstn"), &newest);
     assert!(events.contains("session_ended"), "{events}");
-    fs::write(place.join("recording.keys"), "nothing").unwrap();
+    for name in ["recording.keys", "recording.2.keys"] {
+        fs::write(place.join(name), "nothing").unwrap();
+    }
     let said = carol.run(&[
         "play",
         &place.join("recording.pstn").to_string_lossy(),
@@ -87,5 +91,14 @@ fn old_recordings_open_for_new_reviewers_once_somebody_who_can_read_wraps_them_a
         "--identity",
         &newest,
     ]);
-    assert!(said.code != 0 && said.err.contains("wrapped again is damaged"), "{said:?}");
+    assert!(said.code != 0 && said.err.contains("not this recording's key"), "{said:?}");
+    // That says nothing against the recording itself, to either verifier.
+    let recording = place.join("recording.pstn").to_string_lossy().into_owned();
+    let said = carol.run(&["verify", &recording, "--key", &key, "--identity", &newest]);
+    assert!(said.code != 0 && said.out.contains("not opened"), "{said:?}");
+    assert!(!said.out.contains("damaged"), "{said:?}");
+    // What is no file is no key.
+    fs::remove_file(place.join("recording.keys")).unwrap();
+    fs::create_dir(place.join("recording.keys")).unwrap();
+    assert!(carol.run(&["play", &recording, "--print", "--identity", &old]).out.contains("first words"));
 }

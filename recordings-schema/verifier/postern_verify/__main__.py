@@ -46,9 +46,7 @@ def main() -> int:
             if args.ledger or args.ledger_start:
                 return _judge(args, source, identities)
             see = (lambda event: print(json.dumps(event, ensure_ascii=False))) if args.events else lambda event: None
-            again = args.file.with_suffix(".keys")
-            rewrapped = again.read_bytes() if again.exists() else None
-            verdict = verify(source, args.node_key, identities, see, rewrapped)
+            verdict = verify(source, args.node_key, identities, see, _rewrapped(args.file))
     except Fault as fault:
         if args.json:
             print(json.dumps({"error": fault.name, "counter": fault.counter}))
@@ -62,6 +60,12 @@ def main() -> int:
         facts = {name: _text(value) for name, value in asdict(verdict).items()}
         print(json.dumps(facts) if args.json else "\n".join(f"{name}: {value}" for name, value in facts.items()))
     return 0
+
+
+def _rewrapped(file: Path) -> list[bytes]:
+    """Its keys as they were wrapped again, which lie beside it."""
+    names = [file.with_suffix(".keys"), *(file.with_suffix(f".{number}.keys") for number in range(2, 33))]
+    return [path.read_bytes() for path in names if path.is_file()]
 
 
 def _judge(args: argparse.Namespace, source: BinaryIO, identities: list[Identity]) -> int:

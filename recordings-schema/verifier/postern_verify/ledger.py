@@ -142,7 +142,8 @@ def _verify(
     try:
         return verify(source, trusted, identities), None
     except Fault as fault:
-        return _verify(source, trusted, ()) if fault.name == "wrong_key" else (None, fault)
+        is_closed = fault.name in ("wrong_key", "rewrap_damaged")
+        return _verify(source, trusted, ()) if is_closed else (None, fault)
 
 
 def _contradicted(source: BinaryIO, header: Header, pins: Pins) -> Answer | None:

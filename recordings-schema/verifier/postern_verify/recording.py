@@ -92,11 +92,11 @@ def verify(
     trusted: Collection[bytes],
     identities: Sequence[age.Identity] = (),
     see: Callable[[Event], None] = lambda event: None,
-    rewrapped: bytes | None = None,
+    rewrapped: Sequence[bytes] = (),
 ) -> Verdict:
     """Checks a recording, and with identities opens it and shows every event; raises the first ``Fault``.
 
-    ``rewrapped`` is its key as it was wrapped again, for when the header's is for others.
+    ``rewrapped`` are its keys as they were wrapped again, for when the header's is for others.
     """
     header = read_header(source)
     if header.node_key not in trusted:
@@ -229,28 +229,40 @@ def _is_signed(header: Header, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _payload_key(header: Header, identities: Sequence[age.Identity], rewrapped: bytes | None) -> bytes:
+def _payload_key(header: Header, identities: Sequence[age.Identity], rewrapped: Sequence[bytes]) -> bytes:
     try:
-        key = _unwrap(header.wrapped, identities, "header_damaged")
+        key = _unwrap(header, header.wrapped, identities)
     except Fault as fault:
-        if fault.name != "wrong_key" or rewrapped is None:
+        if fault.name != "wrong_key":
             raise
-        key = _unwrap(rewrapped, identities, "rewrap_damaged")
-    commitment = HKDF(SHA256(), 32, header.recording, LABEL + b"commitment").derive(key)
-    if not hmac.compare_digest(commitment, header.commitment):
-        raise Fault("commitment_mismatch")
+        key = _again(header, identities, rewrapped)
     return HKDF(SHA256(), 32, header.hash, LABEL + b"payload").derive(key)
 
 
-def _unwrap(wrapped: bytes, identities: Sequence[age.Identity], damaged: str) -> bytes:
+def _again(header: Header, identities: Sequence[age.Identity], rewrapped: Sequence[bytes]) -> bytes:
+    """The first of the keys wrapped again that is the recording's."""
+    trouble = "wrong_key"
+    for wrapped in rewrapped:
+        try:
+            return _unwrap(header, wrapped, identities)
+        except Fault as fault:
+            if fault.name != "wrong_key":
+                trouble = "rewrap_damaged"
+    raise Fault(trouble)
+
+
+def _unwrap(header: Header, wrapped: bytes, identities: Sequence[age.Identity]) -> bytes:
     try:
         key = age.open_file(wrapped, identities)
     except age.NoStanza as error:
         raise Fault("wrong_key") from error
     except age.Malformed as error:
-        raise Fault(damaged) from error
+        raise Fault("header_damaged") from error
     if len(key) != 32:
-        raise Fault(damaged)
+        raise Fault("header_damaged")
+    commitment = HKDF(SHA256(), 32, header.recording, LABEL + b"commitment").derive(key)
+    if not hmac.compare_digest(commitment, header.commitment):
+        raise Fault("commitment_mismatch")
     return key
 
 

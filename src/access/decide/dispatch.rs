@@ -66,7 +66,7 @@ pub fn decide(
         Command::RemoveTarget { target, reason } => targets::remove(state, target, reason),
         Command::Revoke { scope, reason } => rights::revoke(state, scope, reason),
         Command::RevokeGrant { grant, reason } => rights::revoke_grant(state, grant, reason),
-        Command::RewrapRecording(facts) => recordings::rewrap(state, *facts),
+        Command::RewrapRecording { recorded, facts } => recordings::rewrap(state, by, &recorded, *facts),
         Command::SetReviewers { recipients } => targets::set_reviewers(state, recipients),
         Command::SignIn { client } => sessions::sign_in(by, client),
         Command::StartSession(facts) => sessions::start(state, by, *facts, now),

@@ -32,8 +32,15 @@ pub(super) fn store(state: &State, by: &Actor, facts: StoredFacts) -> Result<Vec
     Ok(vec![Fact::RecordingStored(facts)])
 }
 
-/// Whether the key is the right one, only its readers can tell; one that is not does no harm to those who could read before.
-pub(super) fn rewrap(state: &State, facts: RewrapFacts) -> Result<Vec<Fact>, Denied> {
+/// Whether the key is the right one, only its readers can tell. So those of different people stand side by side, and
+/// whoever is recorded gives none.
+pub(super) fn rewrap(
+    state: &State,
+    by: &Actor,
+    recorded: &PersonId,
+    facts: RewrapFacts,
+) -> Result<Vec<Fact>, Denied> {
+    is_about_another(state, recorded, person(by)?)?;
     if state.is_deleted(&facts.session) {
         return Err(Denied::RecordingDeleted);
     }

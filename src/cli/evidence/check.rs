@@ -156,18 +156,24 @@ fn trusted(index: &Index, keys: &[[u8; 32]]) -> Result<VerifierKey, CliError> {
     })
 }
 
-/// A file's whole text. Its name may be whatever somebody wrote into the index.
+/// A file's whole text.
 fn read(directory: &Path, name: &str) -> Result<String, CliError> {
-    let (path, mut text) = (directory.join(name), String::new());
+    let bytes = read_bytes(directory, name, LONGEST)?;
+    String::from_utf8(bytes).map_err(|_| CliError::failed(format!("{name:?} is no text")))
+}
+
+/// A file's bytes. Its name may be whatever somebody wrote into the index.
+fn read_bytes(directory: &Path, name: &str, longest: u64) -> Result<Vec<u8>, CliError> {
+    let (path, mut bytes) = (directory.join(name), Vec::new());
     if !is_inside(name) || !fs::symlink_metadata(&path).is_ok_and(|facts| facts.is_file()) {
         return Err(CliError::failed(format!("{name:?} is no file of this directory")));
     }
     let file = fs::File::open(&path).map_err(io_error("read", &path))?;
-    let length = file.take(LONGEST + 1).read_to_string(&mut text).map_err(io_error("read", &path))?;
-    if length as u64 > LONGEST {
+    let length = file.take(longest.saturating_add(1)).read_to_end(&mut bytes);
+    if length.map_err(io_error("read", &path))? as u64 > longest {
         return Err(CliError::failed(format!("{} is longer than it can be", path.display())));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Whether a name leads nowhere else.
@@ -218,12 +224,17 @@ fn all_files(directory: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
+/// Whether a file has exactly these bytes.
+fn is_there(directory: &Path, name: &str, bytes: &[u8]) -> bool {
+    read_bytes(directory, name, bytes.len() as u64).is_ok_and(|there| there == bytes)
+}
+
 /// Whether what only repeats the entries and the checkpoint in other forms says the same.
 fn repeated(directory: &Path, index: &Index, kept: &[Kept], key: &VerifierKey) -> Result<String, String> {
     let note = read(directory, CHECKPOINT).map_err(|error| error.to_string())?;
     let files = derived(index, kept, &note, key).ok_or_else(|| "the entries lack the session".to_owned())?;
     for (name, bytes) in &files {
-        if !fs::read(directory.join(name)).is_ok_and(|there| there == *bytes) {
+        if !is_there(directory, name, bytes) {
             return Err(format!("{name} does not say what the entries say"));
         }
     }
@@ -242,7 +253,7 @@ fn opened(args: &CheckArgs<'_>, checks: &mut Checks) {
     let compare = |(name, format): (&str, Format)| {
         let held = Held::open(&args.directory.join(RECORDING)).map_err(|error| error.to_string())?;
         let bytes = write::opened(&held, identity, format).map_err(|error| error.to_string())?;
-        let is_same = fs::read(args.directory.join(name)).is_ok_and(|there| Some(there) == bytes);
+        let is_same = bytes.is_some_and(|bytes| is_there(args.directory, name, &bytes));
         if is_same { Ok(()) } else { Err(format!("{name} does not say what the recording says")) }
     };
     let result = there.into_iter().try_for_each(compare);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 
 use super::collect::Kept;
-use super::contents::{Index, PAGE, REWRAPPED};
+use super::contents::{Index, PAGE, REWRAPPED, rewrapped_name};
 use super::page;
 use crate::ledger::entry::{Approval, Fact, SessionFacts};
 use crate::ledger::{Note, VerifierKey};
@@ -31,7 +31,7 @@ pub(super) fn derived(
         let Fact::GrantIssued(grant) = &kept.entry.fact else { return None };
         (grant.grant == facts.grant).then_some(grant)
     })?;
-    let (mut approvals, mut others) = (0, 1);
+    let (mut approvals, mut others, mut rewrapped) = (0, 1, 0);
     for kept in entries {
         if let Fact::RequestMade { request, .. } = &kept.entry.fact {
             let is_own = request.request == grant.request;
@@ -39,8 +39,12 @@ pub(super) fn derived(
             let name = if is_own { "request.json".to_owned() } else { format!("request-{others}.json") };
             files.insert(name, serde_json::to_vec(request).ok()?);
         }
-        if let Fact::RecordingRewrapped(again) = &kept.entry.fact {
-            files.insert(REWRAPPED.to_owned(), BASE64.decode(again.wrapped.as_bytes()).ok()?);
+        if let Fact::RecordingRewrapped(again) = &kept.entry.fact
+            && again.session == index.session
+        {
+            rewrapped += 1;
+            let name = if rewrapped == 1 { REWRAPPED.to_owned() } else { rewrapped_name(rewrapped) };
+            files.insert(name, BASE64.decode(again.wrapped.as_bytes()).ok()?);
         }
         let Fact::RequestApproved(approval) = &kept.entry.fact else { continue };
         approvals += 1;

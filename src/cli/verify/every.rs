@@ -76,7 +76,7 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
     }
     bar.finish_and_clear();
     if let Some(directory) = &args.recordings {
-        items.extend(strangers(directory, &book, &trust)?);
+        items.extend(strangers(directory, &book, &trust, &mut unchecked)?);
     }
     let is_ok = unchecked.is_empty() && items.iter().all(|item| item.state.is_good());
     let missed: Vec<_> =
@@ -157,7 +157,12 @@ async fn fetched(client: &Client, pins: &Pins) -> Result<Option<Held>, CliError>
 }
 
 /// The recordings in a directory that no session in the ledger accounts for.
-fn strangers(directory: &Path, book: &Book, trust: &Trust<'_>) -> Result<Vec<Item>, CliError> {
+fn strangers(
+    directory: &Path,
+    book: &Book,
+    trust: &Trust<'_>,
+    unchecked: &mut Vec<(String, String)>,
+) -> Result<Vec<Item>, CliError> {
     let mut items = Vec::new();
     for path in files(directory)? {
         let session = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
@@ -168,8 +173,14 @@ fn strangers(directory: &Path, book: &Book, trust: &Trust<'_>) -> Result<Vec<Ite
         if is_checked {
             continue;
         }
-        let item = judge(&Held::open(&path)?, trust, known)?;
         let name = path.display().to_string();
+        let item = match Held::open(&path).and_then(|held| judge(&held, trust, known)) {
+            Ok(item) => item,
+            Err(error) => {
+                unchecked.push((name, error.to_string()));
+                continue;
+            }
+        };
         items.push(match (known, item.state) {
             (None, State::Verified | State::Cut) => {
                 let why = "signed by the bastion, and the ledger knows no such session";
@@ -233,13 +244,13 @@ mod tests {
         let pins = book.get(&sample.session).unwrap();
         let held = place.take(pins).await.unwrap().unwrap();
         assert_eq!(judge(&held, &trust, Some(pins)).unwrap().state, State::Verified);
-        assert!(strangers(directory, &book, &trust).unwrap().is_empty());
+        assert!(strangers(directory, &book, &trust, &mut Vec::new()).unwrap().is_empty());
 
         // A recording whose session the ledger never heard of, and a second copy of one it knows.
         let unknown = SessionId::random().unwrap();
         std::fs::copy(&sample.path, directory.join(format!("{unknown}.pstn"))).unwrap();
         std::fs::copy(&sample.path, directory.join(OPEN).join(format!("{}.pstn", sample.session))).unwrap();
-        let found = strangers(directory, &book, &trust).unwrap();
+        let found = strangers(directory, &book, &trust, &mut Vec::new()).unwrap();
         let states: Vec<State> = found.iter().map(|item| item.state).collect();
         assert!(states.contains(&State::Foreign) && found.len() == 2, "{found:?}");
 

@@ -103,14 +103,18 @@ pub(crate) fn judge(held: &Held, trust: &Trust<'_>, pins: Option<&Pins>) -> Resu
     if let Some(identity) = trust.identity {
         held.teach(identity, &header);
     }
-    let (read, is_closed) = read(held, trust)?;
+    let (read, closed) = read(held, trust)?;
     let walked = pins.map(|pins| walk(held, pins)).transpose()?;
-    let item = Item { is_closed, ..item };
-    match read {
-        Ok(verdict) => Ok(whole(item, &verdict, pins, walked.as_ref())),
-        Err(RecordingError::Truncated { last_good }) => Ok(endless(item, last_good, pins, walked.as_ref())),
-        Err(error) => damaged(item, error),
-    }
+    let item = Item { is_closed: closed.is_some(), ..item };
+    let item = match read {
+        Ok(verdict) => whole(item, &verdict, pins, walked.as_ref()),
+        Err(RecordingError::Truncated { last_good }) => endless(item, last_good, pins, walked.as_ref()),
+        Err(error) => damaged(item, error)?,
+    };
+    Ok(match closed {
+        Some(why) => Item { detail: format!("{}; not opened: {why}", item.detail), ..item },
+        None => item,
+    })
 }
 
 impl Item {
@@ -161,13 +165,20 @@ fn swapped(header: &Header, pins: &Pins) -> Option<String> {
     is_other.then(|| "another recording of this session than the one the ledger knows".to_owned())
 }
 
-/// Reads everything; an identity that does not open the recording is left out the second time.
-fn read(held: &Held, trust: &Trust<'_>) -> Result<(Result<Verdict, RecordingError>, bool), CliError> {
-    let read = verify_source(held.read()?, trust.keys, trust.identity, |_| {});
-    if matches!(read, Err(RecordingError::WrongKey)) {
-        return Ok((verify_source(held.read()?, trust.keys, None, |_| {}), true));
+/// What reading gave, and why the recording was not opened by the identity there was.
+type Read = (Result<Verdict, RecordingError>, Option<RecordingError>);
+
+/// Reads everything; an identity that does not open the recording is left out the second time. That says nothing against
+/// the recording, whatever the key's trouble is.
+fn read(held: &Held, trust: &Trust<'_>) -> Result<Read, CliError> {
+    match verify_source(held.read()?, trust.keys, trust.identity, |_| {}) {
+        Err(
+            closed @ (RecordingError::KeyUnusable { .. }
+            | RecordingError::RewrapDamaged
+            | RecordingError::WrongKey),
+        ) => Ok((verify_source(held.read()?, trust.keys, None, |_| {}), Some(closed))),
+        read => Ok((read, None)),
     }
-    Ok((read, false))
 }
 
 /// How the frames of a file compare with what the ledger pinned.

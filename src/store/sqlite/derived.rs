@@ -34,7 +34,7 @@ const TABLES: [(&str, &str); 13] = [
     ("sessions", "SELECT id, person, target, at, live, body FROM sessions ORDER BY id"),
     ("left_over", "SELECT session, body FROM left_over ORDER BY session"),
     ("recordings", "SELECT session, deleted, body FROM recordings ORDER BY session"),
-    ("rewrapped", "SELECT session, body FROM rewrapped ORDER BY session"),
+    ("rewrapped", "SELECT session, giver, readers, body FROM rewrapped ORDER BY session, giver, readers"),
     ("stored", "SELECT session, body FROM stored ORDER BY session"),
 ];
 

@@ -11,11 +11,10 @@ use serde::de::DeserializeOwned;
 use super::{derived, failure};
 use crate::access::Recording;
 use crate::ledger::TreeHash;
-use crate::ledger::entry::RewrapFacts;
 use crate::model::{SessionId, Timestamp};
 use crate::store::backend::{
-    Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, StoredRecord,
-    TableDigest,
+    Filter, GrantRecord, Live, Reader, RequestRecord, RewrapRecord, Scratch, SessionRecord, StoredEntry,
+    StoredRecord, TableDigest,
 };
 use crate::store::error::BackendError;
 
@@ -143,9 +142,12 @@ impl Reader for SqliteReader {
         Ok(self.bodies("recordings", sql, vec![Value::Text(session.to_string())])?.pop())
     }
 
-    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError> {
+    fn rewrapped(&self, session: &SessionId) -> Result<Vec<RewrapRecord>, BackendError> {
         let sql = "SELECT body FROM rewrapped WHERE session = ?";
-        Ok(self.bodies("rewrapped", sql, vec![Value::Text(session.to_string())])?.pop())
+        let mut all: Vec<RewrapRecord> =
+            self.bodies("rewrapped", sql, vec![Value::Text(session.to_string())])?;
+        all.sort_by_key(|record| std::cmp::Reverse(record.seq));
+        Ok(all)
     }
 
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError> {

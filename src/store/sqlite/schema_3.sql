@@ -7,8 +7,11 @@ CREATE TABLE recordings (
     body    TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- ledger::entry::RewrapFacts: keys of recordings that were wrapped again, each as it was the last time.
+-- store::RewrapRecord: keys of recordings that were wrapped again; by each person, for each set of reviewers, the newest.
 CREATE TABLE rewrapped (
-    session TEXT PRIMARY KEY,
-    body    TEXT NOT NULL
+    session TEXT NOT NULL,
+    giver   TEXT NOT NULL,
+    readers TEXT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (session, giver, readers)
 ) WITHOUT ROWID;

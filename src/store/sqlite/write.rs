@@ -13,6 +13,7 @@ use super::upkeep::Upkeep;
 use super::{APPLICATION, LAYOUT, failure};
 use crate::access::Person;
 use crate::ledger::TileNode;
+use crate::ledger::entry::Actor;
 use crate::model::Timestamp;
 use crate::store::backend::{Backend, Batch, Reader, Row, StoredEntry};
 use crate::store::error::BackendError;
@@ -207,6 +208,8 @@ enum Written<'a> {
     },
     Rewrapped {
         session: &'a str,
+        giver: &'a str,
+        readers: &'a str,
         body: String,
     },
     Stored {
@@ -262,8 +265,14 @@ impl<'a> Written<'a> {
                 let deleted = record.as_ref().is_some_and(|record| record.deleted.is_some());
                 Self::Recording { session: session.as_str(), deleted, body }
             }
-            Row::Rewrapped(facts) => {
-                Self::Rewrapped { session: facts.session.as_str(), body: json("rewrapped", facts)? }
+            Row::Rewrapped(record) => {
+                let giver = match &record.by {
+                    Actor::Node => "node",
+                    Actor::Operator => "operator",
+                    Actor::Person { person, .. } => person.as_str(),
+                };
+                let (session, readers) = (record.facts.session.as_str(), record.facts.reviewers.as_str());
+                Self::Rewrapped { session, giver, readers, body: json("rewrapped", record)? }
             }
             Row::Stored(record) => {
                 Self::Stored { session: record.facts.session.as_str(), body: json("stored", record)? }
@@ -298,9 +307,10 @@ impl<'a> Written<'a> {
             Self::Recording { session, body: None, .. } => {
                 run("DELETE FROM recordings WHERE session = ?1", &[session])
             }
-            Self::Rewrapped { session, body } => {
-                run("INSERT OR REPLACE INTO rewrapped (session, body) VALUES (?1, ?2)", &[session, body])
-            }
+            Self::Rewrapped { session, giver, readers, body } => run(
+                "INSERT OR REPLACE INTO rewrapped (session, giver, readers, body) VALUES (?1, ?2, ?3, ?4)",
+                &[session, giver, readers, body],
+            ),
             Self::Stored { session, body } => {
                 run("INSERT OR REPLACE INTO stored (session, body) VALUES (?1, ?2)", &[session, body])
             }
