@@ -28,7 +28,11 @@ use crate::access::Command;
 use crate::api;
 use crate::authn::{Authenticator, Authorities, UserCa};
 use crate::config::{Config, ConfigError};
-use crate::credential::{Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority};
+use crate::credential::keystore::KEYS;
+use crate::credential::postgres::Administrator;
+use crate::credential::{
+    DatabaseCa, Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority,
+};
 use crate::ledger::entry::Actor;
 use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
@@ -283,9 +287,11 @@ pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> 
 
 async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let config = Config::load(directory)?;
-    let keys = Keystore::open(directory, &SealingKey::find(directory, None)?)?;
-    let clock = Clock::system();
+    let (sealing, clock) = (SealingKey::find(directory, None)?, Clock::system());
+    Keystore::complete(directory, &sealing, &clock)?;
+    let keys = Keystore::open(directory, &sealing)?;
     let signer: Arc<dyn Signer> = keys.signer();
+    let public_key = signer.public_key();
     let store = Store::open(&directory.join(LEDGER), Arc::clone(&signer), &config.node.name, clock.clone())?;
     let policy = Engine::load(config.policy.directory.as_deref())?;
     store
@@ -312,6 +318,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         authenticator,
         journal,
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
+        databases: Administrator::new(database_ca(directory, &keys)?.clone(), &public_key, clock.clone()),
         last_words: LastWords::start(&clock)?,
         witnesses: witnesses::standing(&config.ledger, &clock)?,
         registry: Registry::default(),
@@ -319,6 +326,12 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         limits: RwLock::new(limits(&config)),
     };
     Ok(Parts { config, keys, gate: Arc::new(gate), keeper })
+}
+
+/// The CA that databases know this bastion by; it was made before the keys were opened.
+fn database_ca<'a>(directory: &Path, keys: &'a Keystore) -> Result<&'a DatabaseCa, ServeError> {
+    let missing = || KeystoreError::Damaged { path: directory.join(KEYS) };
+    Ok(keys.database_ca().ok_or_else(missing)?)
 }
 
 async fn reload_policy(gate: &Arc<Gate>, directory: Option<PathBuf>) -> Result<(), ServeError> {
@@ -378,6 +391,7 @@ fn context(
         host_key: line(keys.ssh_host_key())?,
         host_ca: line(keys.host_ca())?,
         user_ca: line(keys.user_ca())?,
+        database_ca: database_ca(directory, keys)?.pem(),
         node_key: HEXLOWER.encode(&keys.signer().public_key()),
     };
     let live: Arc<dyn api::Live> = Arc::new(NodeLive {
