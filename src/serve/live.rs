@@ -112,7 +112,7 @@ impl NodeLive {
     async fn try_database(&self, target: &Target, login: &Login) -> Vec<Step> {
         // Whoever asked for it is in the ledger; the role's comment names nobody.
         let Ok(who) = "targets-test".parse::<PersonName>() else { return Vec::new() };
-        let tried = postgres::probe(&self.gate.databases, target, login, &who).await;
+        let tried = postgres::probe(self.gate.databases.by(), target, login, &who).await;
         let step = |tried: postgres::Tried| Step {
             name: tried.name.to_owned(),
             ok: tried.outcome.is_ok(),

@@ -29,7 +29,7 @@ use crate::api;
 use crate::authn::{Authenticator, Authorities, UserCa};
 use crate::config::{Config, ConfigError};
 use crate::credential::keystore::KEYS;
-use crate::credential::postgres::Administrator;
+use crate::credential::postgres::{Administrations, Administrator};
 use crate::credential::{
     DatabaseCa, Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority,
 };
@@ -312,13 +312,15 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
     let moved = config.recording.store.clone();
     let keeper = Keeper::open(moved, config.recording.directory.clone(), store.clone(), clock.clone())?;
+    let administrator =
+        Administrator::new(database_ca(directory, &keys)?.clone(), &public_key, clock.clone());
     let gate = Gate {
         store,
         policy,
         authenticator,
         journal,
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
-        databases: Administrator::new(database_ca(directory, &keys)?.clone(), &public_key, clock.clone()),
+        databases: Administrations::new(administrator),
         last_words: LastWords::start(&clock)?,
         witnesses: witnesses::standing(&config.ledger, &clock)?,
         registry: Registry::default(),

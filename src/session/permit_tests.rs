@@ -13,7 +13,7 @@ use russh::keys::{HashAlg, PrivateKey};
 use super::*;
 use crate::access::{Command, NewIdentity, RequestRule};
 use crate::authn::{Authenticator, Authorities};
-use crate::credential::postgres::Administrator;
+use crate::credential::postgres::{Administrations, Administrator};
 use crate::credential::{Keystore, SealingKey, SshCertificateAuthority};
 use crate::ledger::entry::{Actor, Fact, SessionFacts};
 use crate::model::{
@@ -54,7 +54,11 @@ impl World {
             databases: {
                 let sealing = SealingKey::random().unwrap();
                 let keys = Keystore::create(root, &sealing, &[], &clock).unwrap();
-                Administrator::new(keys.database_ca().unwrap().clone(), b"node", clock.clone())
+                Administrations::new(Administrator::new(
+                    keys.database_ca().unwrap().clone(),
+                    b"node",
+                    clock.clone(),
+                ))
             },
             last_words: LastWords::start(&clock).unwrap(),
             witnesses: Witnesses::new(clock.clone(), [], Duration::ZERO, 0),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use postern::credential::postgres::{Administration, Administrator, PostgresLease};
+use postern::credential::postgres::{Administration, Administrations, Administrator, Mint, PostgresLease};
 use postern::model::Clock;
 use tokio::task::JoinSet;
 
@@ -185,4 +185,47 @@ async fn a_sweep_ends_what_a_crash_left_and_nobody_elses() {
     let refused = again.end(others.role()).await;
     assert!(!refused.is_complete() && world.has_role(others.role()), "another bastion's is not ours to end");
     assert!(again.end(live_role.role()).await.is_complete() && other.end(others.role()).await.is_complete());
+}
+
+/// The connection a session's end needs may have broken while the session went on.
+#[tokio::test]
+async fn a_connection_that_broke_is_made_again_when_a_session_ends() {
+    let world = World::shared();
+    let open = Administrations::new(world.bastion("breaking"));
+    let administration = open.of(&world.target).await.unwrap();
+    let wanted = Wanted::on("readonly");
+    let wanted = Mint { database: None, ..wanted.mint() };
+    let lease = PostgresLease::mint(administration, &wanted).await.unwrap();
+    // Nobody else's: the other tests go on.
+    let ended = format!(
+        "SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a WHERE a.usename = 'postern_admin' \
+         AND a.query LIKE '%{}%'",
+        lease.role()
+    );
+    assert_eq!(world.superuser(&ended), "1");
+    let ending = lease.take_back().await;
+    assert!(ending.is_complete() && !world.has_role(lease.role()), "{ending:?}");
+    let moved = postern::model::Target { environment: "prod".to_owned(), ..world.target.clone() };
+    let again = open.of(&moved).await.unwrap();
+    assert!(
+        !std::sync::Arc::ptr_eq(&again, &open.of(&world.target).await.unwrap()),
+        "other facts, another login"
+    );
+}
+
+/// What was granted may be gone by the end of the session. The role is barred all the same, and what it owns is said.
+#[tokio::test]
+async fn a_granted_role_that_was_dropped_meanwhile_leaves_nobody_let_in() {
+    let world = World::shared();
+    world.superuser("CREATE ROLE fleeting NOLOGIN");
+    if world.superuser("SHOW server_version_num").parse::<u32>().unwrap() >= 160_000 {
+        world.superuser("GRANT fleeting TO postern_admin WITH ADMIN TRUE, INHERIT FALSE, SET FALSE");
+    }
+    let administration = world.administration().await;
+    let credential = administration.mint(&Wanted::on("fleeting").mint()).await.unwrap();
+    let session = world.session(&credential).await;
+    world.superuser("DROP ROLE fleeting");
+    let ending = administration.end(credential.role()).await;
+    assert!(ending.is_complete() && !world.has_role(credential.role()), "{ending:?}");
+    assert!(session.value("SELECT 1").await.is_err());
 }

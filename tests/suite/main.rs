@@ -22,6 +22,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod drill;
 #[cfg(test)]
 mod evidence;
@@ -61,6 +63,9 @@ mod past_flaws;
 mod player;
 #[cfg(test)]
 mod postern;
+#[cfg(test)]
+#[expect(dead_code, reason = "the tests of the library use all of it")]
+mod postgres;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! The administrative side of one PostgreSQL target: making a session's role, and cutting it off.
 //!
-//! The connection is kept open while there are sessions, so that cutting one off takes one round trip. What may wait
-//! for locks (`ending.rs`) has connections of its own and never stands before a cut.
+//! The connection is kept open while there are sessions, so that cutting one off takes one round trip; one that broke is
+//! made again by whoever needs it next. What may wait for locks (`ending.rs`) has connections of its own and never
+//! stands before a cut.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand;
 use data_encoding::BASE32_NOPAD;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use zeroize::Zeroizing;
 
@@ -15,7 +20,7 @@ use super::link::{As, Link, column};
 use super::note::{Note, Origin, Tenant};
 use super::sql::{name, text};
 use crate::credential::database_ca::DatabaseCa;
-use crate::model::{Clock, Login, PersonName, RoleId, Secret, SessionId, Target, Timestamp};
+use crate::model::{Clock, Login, PersonName, RoleId, Secret, SessionId, Target, TargetName, Timestamp};
 use crate::net::tls_to_target;
 
 /// The role without rights that every session's role is a member of, so that `pg_hba.conf` can speak of them all.
@@ -54,7 +59,7 @@ pub struct Administration {
     pub(super) by: Administrator,
     pub(super) target: Target,
     pub(super) version: i32,
-    pub(super) link: Link,
+    link: Mutex<Arc<Link>>,
     /// Ends of sessions borrow the granted role for a moment: one at a time.
     pub(super) cleaning: tokio::sync::Mutex<()>,
 }
@@ -94,6 +99,46 @@ impl Administrator {
     }
 }
 
+/// The administrative logins that are open, one for each target.
+pub struct Administrations {
+    by: Administrator,
+    open: Mutex<HashMap<TargetName, Arc<Administration>>>,
+}
+
+impl Administrations {
+    /// None so far.
+    #[must_use]
+    pub fn new(by: Administrator) -> Self {
+        Self { by, open: Mutex::default() }
+    }
+
+    /// Who administers.
+    #[must_use]
+    pub const fn by(&self) -> &Administrator {
+        &self.by
+    }
+
+    /// The target's, as it is registered now: what was opened by other facts is not used any more.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub async fn of(&self, target: &Target) -> Result<Arc<Administration>, PostgresError> {
+        let known = self.open.lock().unwrap_or_else(PoisonError::into_inner).get(&target.name).cloned();
+        if let Some(known) = known.filter(|known| known.target == *target) {
+            return Ok(known);
+        }
+        let opened = Arc::new(Administration::connect(&self.by, target).await?);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(target.name.clone(), Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Lets go of a target that is not registered any more; sessions that are ending keep theirs until they are done.
+    pub fn forget(&self, target: &TargetName) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+    }
+}
+
 impl Administration {
     /// Logs in to the target's maintenance database as its administrative role.
     ///
@@ -114,14 +159,19 @@ impl Administration {
         if is_superuser {
             return unfit("it is a superuser there, and the bastion wants none: ALTER ROLE … NOSUPERUSER");
         }
-        let (by, target) = (by.clone(), target.clone());
+        let (by, target, link) = (by.clone(), target.clone(), Mutex::new(Arc::new(link)));
         Ok(Self { by, target, version, link, cleaning: tokio::sync::Mutex::default() })
     }
 
-    /// Whether the connection has not ended.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.link.is_open()
+    /// The connection, made again if it has ended.
+    pub(super) async fn link(&self) -> Result<Arc<Link>, PostgresError> {
+        let known = Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner));
+        if known.is_open() {
+            return Ok(known);
+        }
+        let link = Arc::new(self.by.link(&self.target, &self.target.administration.database).await?);
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
+        Ok(link)
     }
 
     /// The server's version, as `server_version_num` has it.
@@ -170,7 +220,7 @@ impl Administration {
             wanted.connections,
             text(&note.to_string())?,
         );
-        self.link.run("making the session's role", &statements).await?;
+        self.link().await?.run("making the session's role", &statements).await?;
         let credential = PostgresCredential::new(self.by.clone(), role, password, wanted);
         if let Some(database) = wanted.database
             && let Err(error) = self.reaches(&credential, database).await
@@ -188,33 +238,40 @@ impl Administration {
     /// # Errors
     /// See [`PostgresError`]; a role that is not there any more is none.
     pub async fn cut(&self, role: &RoleId, login: &Login) -> Result<Step, PostgresError> {
+        match self.cut_once(role, login).await {
+            // The connection had broken while nobody used it, and that was not known yet.
+            Err(PostgresError::Broken { .. }) => self.cut_once(role, login).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn cut_once(&self, role: &RoleId, login: &Login) -> Result<Step, PostgresError> {
         let (quoted, granted, known) = (name(role.as_str())?, name(login.as_str())?, text(role.as_str())?);
         let terminate = format!(
             "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a \
              JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid WHERE r.rolname = {known}"
         );
-        let bar = format!(
-            "ALTER ROLE {quoted} NOLOGIN CONNECTION LIMIT 0 PASSWORD NULL; REVOKE {granted} FROM {quoted}"
-        );
+        let bar = format!("ALTER ROLE {quoted} NOLOGIN CONNECTION LIMIT 0 PASSWORD NULL");
+        let take = format!("REVOKE {granted} FROM {quoted}");
+        let link = self.link().await?;
         // First the backends: one that holds its own role's row (it may change its own password) would keep us from
-        // barring it. Then again, for one that logged in meanwhile. All three are sent at once.
-        let (first, barred, again) = tokio::join!(
-            self.link.run("ending its backends", &terminate),
-            self.link.run("barring its role", &bar),
-            self.link.run("ending its backends", &terminate),
+        // barring it. Then again, for one that logged in meanwhile. All four are sent at once.
+        let (first, barred, taken, again) = tokio::join!(
+            link.run("ending its backends", &terminate),
+            link.run("barring its role", &bar),
+            link.run("taking its rights", &take),
+            link.run("ending its backends", &terminate),
         );
-        match barred {
-            Err(PostgresError::Statement { code, .. })
-                if code == tokio_postgres::error::SqlState::UNDEFINED_OBJECT => {}
-            other => other?,
-        }
+        there(barred)?;
+        there(taken)?;
         first.and(again)?;
         Ok(Step { at: self.by.clock.now(), how: format!("{role} may not log in and has no rights any more") })
     }
 
     /// Whether the granted role may be given to a session.
     async fn check(&self, login: &Login, is_bound: bool) -> Result<(), PostgresError> {
-        let rows = self.link.ask("looking at the role", UNFIT, &[(&login.as_str(), Type::TEXT)]).await?;
+        let rows =
+            self.link().await?.ask("looking at the role", UNFIT, &[(&login.as_str(), Type::TEXT)]).await?;
         let unfit = |why: String| Err(PostgresError::Unfit { login: login.clone(), why });
         let mut is_there = false;
         for row in &rows {
@@ -236,7 +293,7 @@ impl Administration {
         let asked = "SELECT pg_catalog.has_database_privilege($1::pg_catalog.text, oid, 'CONNECT') \
                      FROM pg_catalog.pg_database WHERE datname = $2 AND datallowconn";
         let parameters = [(&credential.role().as_str() as _, Type::TEXT), (&database as _, Type::TEXT)];
-        let rows = self.link.ask("looking at the database", asked, &parameters).await?;
+        let rows = self.link().await?.ask("looking at the database", asked, &parameters).await?;
         let login = credential.login().clone();
         match rows.first() {
             Some(row) if column(row, 0)? => Ok(()),
@@ -252,6 +309,14 @@ impl Administration {
     /// What is granted to ourselves for a moment, and what it is granted with.
     pub(super) const fn to_ourselves(&self) -> &'static str {
         if self.version >= MEMBERSHIP_OPTIONS { " WITH INHERIT TRUE, SET TRUE" } else { "" }
+    }
+}
+
+/// What is not there any more needs no barring.
+fn there(outcome: Result<(), PostgresError>) -> Result<(), PostgresError> {
+    match outcome {
+        Err(PostgresError::Statement { code, .. }) if code == SqlState::UNDEFINED_OBJECT => Ok(()),
+        other => other,
     }
 }
 

@@ -65,7 +65,12 @@ impl Administration {
     /// Ends a role of this bastion. It may be asked again for one whose end did not come all the way.
     pub async fn end(&self, role: &RoleId) -> RoleEnding {
         let mut ending = RoleEnding::default();
-        if let Err(error) = self.go_through(role, &mut ending).await {
+        let mut outcome = self.go_through(role, &mut ending).await;
+        if matches!(outcome, Err(PostgresError::Broken { .. })) {
+            // The connection had broken while nobody used it, and that was not known yet.
+            outcome = self.go_through(role, &mut ending).await;
+        }
+        if let Err(error) = outcome {
             ending.left_over.push(format!("the role {role} on {}: {error}", self.target.name));
         }
         ending
@@ -83,7 +88,7 @@ impl Administration {
         let asked = "SELECT rolname::text, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles \
                      WHERE rolname LIKE 'pst\\_%'";
         let mut left = Vec::new();
-        for row in self.link.ask("looking for roles that were left", asked, &[]).await? {
+        for row in self.link().await?.ask("looking for roles that were left", asked, &[]).await? {
             let (role, comment): (String, Option<String>) = (column(&row, 0)?, column(&row, 1)?);
             let (Ok(role), Some(Ok(note))) =
                 (role.parse::<RoleId>(), comment.map(|text| text.parse::<Note>()))
@@ -134,7 +139,8 @@ impl Administration {
     /// The role, if it is there and ours.
     async fn find(&self, role: &RoleId) -> Result<Option<Found>, PostgresError> {
         let asked = "SELECT oid, pg_catalog.shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1";
-        let rows = self.link.ask("looking for the role", asked, &[(&role.as_str(), Type::TEXT)]).await?;
+        let rows =
+            self.link().await?.ask("looking for the role", asked, &[(&role.as_str(), Type::TEXT)]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let comment: Option<String> = column(row, 1)?;
         let note =
@@ -149,7 +155,8 @@ impl Administration {
                      FROM pg_catalog.pg_stat_activity WHERE usesysid = $1";
         let (mut pause, mut waited) = (LOOK, Duration::ZERO);
         loop {
-            let rows = self.link.ask("looking for its backends", asked, &[(&oid, Type::OID)]).await?;
+            let rows =
+                self.link().await?.ask("looking for its backends", asked, &[(&oid, Type::OID)]).await?;
             let left: i64 = rows.first().map(|row| column(row, 0)).transpose()?.unwrap_or_default();
             if left == 0 {
                 let how = "pg_stat_activity shows no backend of the session's role".to_owned();
@@ -188,7 +195,7 @@ impl Administration {
                      LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
                      WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = $1";
         let parameters = [(&oid as _, Type::OID), (&maintenance as _, Type::TEXT)];
-        let rows = self.link.ask("looking for what it owns", asked, &parameters).await?;
+        let rows = self.link().await?.ask("looking for what it owns", asked, &parameters).await?;
         rows.iter().map(|row| column(row, 0)).collect()
     }
 
@@ -224,7 +231,8 @@ impl Administration {
     async fn prepared(&self, oid: u32) -> Result<Vec<(String, String)>, PostgresError> {
         let asked = "SELECT p.database::text, p.gid FROM pg_catalog.pg_prepared_xacts p \
                      JOIN pg_catalog.pg_roles r ON r.rolname = p.owner WHERE r.oid = $1";
-        let rows = self.link.ask("looking for prepared transactions", asked, &[(&oid, Type::OID)]).await?;
+        let rows =
+            self.link().await?.ask("looking for prepared transactions", asked, &[(&oid, Type::OID)]).await?;
         rows.iter().map(|row| Ok((column(row, 0)?, column(row, 1)?))).collect()
     }
 

@@ -101,6 +101,14 @@ impl PostgresError {
         if source.is_some_and(|source| source.to_string() == "server does not support TLS") {
             return Self::NoTls;
         }
+        if source.is_some_and(|source| source.to_string() == "password missing") {
+            return Self::Refused {
+                role: role.to_owned(),
+                words: "it asks for a password where it should ask for a certificate: its pg_hba.conf lacks the lines \
+                        that 'postern targets sql' shows, or has others before them"
+                    .to_owned(),
+            };
+        }
         let tls = source
             .and_then(|source| source.downcast_ref::<std::io::Error>())
             .and_then(std::io::Error::get_ref)
@@ -121,6 +129,9 @@ impl PostgresError {
     /// What went wrong while a statement was run.
     pub(super) fn running(doing: &'static str, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
+            Some(answer) if answer.severity() == "FATAL" || answer.severity() == "PANIC" => {
+                Self::Broken { doing, words: shown(answer.message()) }
+            }
             Some(answer) => {
                 let detail = answer.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
                 let words = shown(&format!("{}{detail}", answer.message()));
@@ -150,7 +161,7 @@ fn unproved(why: &rustls::CertificateError) -> String {
     } else if matches!(why, Wrong::ApplicationVerificationFailure) {
         "the key in its certificate is not a pinned one; if it was replaced on purpose: postern targets trust"
             .to_owned()
-    } else if matches!(why, Wrong::UnknownIssuer) {
+    } else if matches!(why, Wrong::UnknownIssuer | Wrong::BadSignature) {
         "the CA that is trusted for it did not issue its certificate".to_owned()
     } else {
         shown(&format!("its certificate is not valid: {why}"))

@@ -3,9 +3,11 @@
 //! The task that drives the connection ends with the [`Link`]. Everything here is asked for by name with the schema in
 //! front of it, so that nothing a session made on the server is taken for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_postgres::config::{ChannelBinding, SslMode};
@@ -22,6 +24,8 @@ use crate::net::dial;
 const OPENING: Duration = Duration::from_secs(15);
 /// How long a statement may take, waiting for its answer included.
 const ANSWER: Duration = Duration::from_secs(20);
+/// How often an idle connection is seen to be alive.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 /// What every such connection is opened with: times shorter than [`ANSWER`] within the server, so that what we gave up
 /// on does not go on there.
 const OPTIONS: &str = "-c search_path=pg_catalog -c lock_timeout=2s -c statement_timeout=15s \
@@ -34,6 +38,8 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 /// A connection.
 pub(super) struct Link {
     client: Client,
+    /// It failed once, whatever the library knows of that so far.
+    has_failed: AtomicBool,
     _driver: JoinSet<()>,
 }
 
@@ -54,6 +60,9 @@ impl Link {
     ) -> Result<Self, PostgresError> {
         let socket = dial(endpoint).await?;
         socket.set_nodelay(true).ok();
+        // It may be idle for as long as a session lasts, and must not be found dead at its end.
+        let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(3);
+        SockRef::from(&socket).set_tcp_keepalive(&probes).ok();
         let mut config = Config::new();
         config.user(login.role).dbname(login.database).application_name(login.application).options(OPTIONS);
         config.ssl_mode(SslMode::Require).channel_binding(ChannelBinding::Prefer);
@@ -71,17 +80,17 @@ impl Link {
                 tracing::debug!(%error, "a connection to a database ended");
             }
         });
-        Ok(Self { client, _driver: driver })
+        Ok(Self { client, has_failed: AtomicBool::new(false), _driver: driver })
     }
 
     /// Whether it has not ended.
     pub(super) fn is_open(&self) -> bool {
-        !self.client.is_closed()
+        !self.has_failed.load(Ordering::Relaxed) && !self.client.is_closed()
     }
 
     /// Runs statements in one transaction, unless they say otherwise, in one round trip.
     pub(super) async fn run(&self, doing: &'static str, statements: &str) -> Result<(), PostgresError> {
-        bounded(doing, self.client.batch_execute(statements)).await
+        self.bounded(doing, self.client.batch_execute(statements)).await
     }
 
     /// Asks for rows.
@@ -91,7 +100,22 @@ impl Link {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, PostgresError> {
-        bounded(doing, self.client.query_typed(query, parameters)).await
+        self.bounded(doing, self.client.query_typed(query, parameters)).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        doing: &'static str,
+        asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, PostgresError> {
+        let answer = match tokio::time::timeout(ANSWER, asked).await {
+            Ok(answer) => answer.map_err(|error| PostgresError::running(doing, &error)),
+            Err(_) => Err(PostgresError::TimedOut { doing }),
+        };
+        if matches!(answer, Err(PostgresError::Broken { .. } | PostgresError::TimedOut { .. })) {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        answer
     }
 }
 
@@ -101,12 +125,4 @@ pub(super) fn column<'a, T: tokio_postgres::types::FromSql<'a>>(
     at: usize,
 ) -> Result<T, PostgresError> {
     row.try_get(at).map_err(|error| PostgresError::running("reading an answer", &error))
-}
-
-async fn bounded<T>(
-    doing: &'static str,
-    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, PostgresError> {
-    let answer = tokio::time::timeout(ANSWER, asked).await.map_err(|_| PostgresError::TimedOut { doing })?;
-    answer.map_err(|error| PostgresError::running(doing, &error))
 }

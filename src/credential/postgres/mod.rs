@@ -17,7 +17,7 @@ mod probe;
 mod setup;
 mod sql;
 
-pub use administration::{Administration, Administrator, Mint};
+pub use administration::{Administration, Administrations, Administrator, Mint};
 pub use ending::{RoleEnding, Step, Swept};
 pub use error::PostgresError;
 pub use lease::{PostgresCredential, PostgresLease};
