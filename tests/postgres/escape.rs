@@ -6,7 +6,7 @@ use postern::net::tls_to_target;
 
 use crate::world::{Wanted, World};
 
-/// Statements that must be refused, whatever the version.
+/// D-16: statements that must be refused, whatever the version.
 const REFUSED: &[&str] = &[
     "SET ROLE postgres",
     "SET ROLE postern_admin",

@@ -109,12 +109,14 @@ async fn what_would_make_a_session_more_than_a_session_is_not_granted() {
     hostile.tenant = Some("acme' tenant=globex");
     assert!(matches!(administration.mint(&hostile.mint()).await, Err(PostgresError::Unfit { .. })));
     let wanted = Wanted::on("readonly");
+    // D-20: a database is named by whoever connects.
     let elsewhere = Mint { database: Some("\"; DROP ROLE x; --"), ..wanted.mint() };
     assert!(matches!(administration.mint(&elsewhere).await, Err(PostgresError::Unfit { .. })));
     let left = format!("SELECT count(*) FROM pg_shdescription WHERE description LIKE '%{}%'", wanted.session);
     assert_eq!(world.superuser(&left), "0", "it was made and ended again");
 }
 
+/// D-24.
 #[tokio::test]
 async fn a_server_that_does_not_prove_itself_gets_nothing() {
     let world = World::shared();
