@@ -3,6 +3,8 @@
 //! `cargo bench --bench reading -- PART [--size MIB] [--place DIRECTORY]` prints a table for one part, or for all. The
 //! peer runs in turns with ours in the same minutes, so compare ratios: a shared machine has no absolute figures.
 
+#[path = "reading/desk.rs"]
+mod desk;
 #[path = "reading/made.rs"]
 mod made;
 #[path = "reading/parts.rs"]

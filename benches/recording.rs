@@ -3,9 +3,11 @@
 //! `cargo bench --bench recording -- [DIRECTORY]` prints a table. The directory should be on the disk that recordings
 //! will be on. The raw-sync probe runs in the same seconds as the journal, on the same file system, so compare ratios.
 
-use std::error::Error;
+#[path = "reading/desk.rs"]
+mod desk;
+
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,15 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postern::model::{Clock, EndReason, Protocol, Secret, SessionId, Signer, SigningKey, Timestamp};
-use postern::recording::event::{Body, SessionFacts, Stream};
-use postern::recording::{
-    Area, Disk, Journal, JournalSettings, RealDisk, Recorder, RecorderError, RecordingSpec, ReviewerIdentity,
-    Space,
-};
-use rustix::time::{ClockId, clock_gettime};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use desk::{Desk, NoDisk, Outcome, cpu, random, text};
+use postern::model::{Clock, EndReason};
+use postern::recording::event::{Body, Stream};
+use postern::recording::{Recorder, RecorderError};
+use rustix::time::ClockId;
 
 const EVENT: usize = 32 << 10;
 const EVENTS_A_CHUNK: usize = 8;
@@ -43,9 +41,11 @@ fn main() -> Outcome<()> {
     writeln!(out, "{}\n", runtime.block_on(idle(&directory.path().join("idle")))?)?;
     writeln!(out, "sealing 1 GiB of 32 KiB events, 256 KiB a chunk, disk left out")?;
     writeln!(out, "{:<12} {:>14} {:>14}", "data", "recorder CPU s", "all CPU s")?;
-    for (name, data) in
-        [("random", random(64 << 20)?), ("text", text(64 << 20)), ("zeroes", Bytes::from(vec![0; 64 << 20]))]
-    {
+    for (name, data) in [
+        ("random", random(64 << 20)?),
+        ("text", text(64 << 20, 1, false)),
+        ("zeroes", Bytes::from(vec![0; 64 << 20])),
+    ] {
         let (own, all) = runtime.block_on(seal(&directory.path().join(name), &data))?;
         writeln!(out, "{name:<12} {:>14.3} {:>14.3}", own.as_secs_f64(), all.as_secs_f64())?;
     }
@@ -72,53 +72,10 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Takes bytes and forgets them.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn write(&self, _: Area, _: &File, _: &mut [IoSlice<'_>], _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync(&self, _: Area, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_all(&self, _: Area, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        RealDisk.space(path)
-    }
-}
-
-fn journal(directory: &Path, disk: Option<Arc<dyn Disk>>) -> Outcome<(Journal, ReviewerIdentity)> {
-    let signer: Arc<dyn Signer> = Arc::new(SigningKey::from_seed(&Secret::new([1; 32]))?);
-    let (journal, recordings) = (directory.join("journal"), directory.join("recordings"));
-    let mut settings = JournalSettings::new(journal, recordings, signer, Clock::system());
-    settings.disk = disk.unwrap_or(settings.disk);
-    Ok((Journal::open(settings)?.0, ReviewerIdentity::generate()))
-}
-
-fn recorder(journal: &Journal, identity: &ReviewerIdentity) -> Outcome<Recorder> {
-    let facts = SessionFacts {
-        session: SessionId::random()?,
-        person: "per_aaaaaaaaaaaaaaaa".parse()?,
-        person_name: "olga".parse()?,
-        identity: "SHA256:x".to_owned(),
-        login: "deploy".parse()?,
-        target: "web-1".parse()?,
-        protocol: Protocol::Ssh,
-        grant: "grn_aaaaaaaaaaaaaaaa".parse()?,
-        reason: "bench".to_owned(),
-        client: "192.0.2.1:5".to_owned(),
-        started: Timestamp::UNIX_EPOCH,
-    };
-    Ok(Recorder::open(journal, RecordingSpec { facts, recipients: identity.recipients() })?)
-}
-
 /// CPU time of the recording thread and of the whole process for a gibibyte.
 async fn seal(directory: &Path, data: &Bytes) -> Outcome<(Duration, Duration)> {
-    let (journal, identity) = journal(directory, Some(Arc::new(NoDisk)))?;
-    let recorder = recorder(&journal, &identity)?;
+    let desk = Desk::new(directory, Some(Arc::new(NoDisk)), Clock::system())?;
+    let (recorder, _) = desk.recorder()?;
     let all = cpu(ClockId::ProcessCPUTime);
     let mut own = Duration::ZERO;
     for chunk in 0..TOTAL / (EVENT * EVENTS_A_CHUNK) {
@@ -146,7 +103,7 @@ struct Run {
 
 async fn type_keys(directory: &Path, with_bulk: bool) -> Outcome<Run> {
     let clock = Clock::system();
-    let (journal, identity) = journal(directory, None)?;
+    let desk = Desk::new(directory, None, Clock::system())?;
     let is_over = Arc::new(AtomicBool::new(false));
     let probe = {
         let (path, is_over) = (directory.join("probe"), Arc::clone(&is_over));
@@ -154,7 +111,7 @@ async fn type_keys(directory: &Path, with_bulk: bool) -> Outcome<Run> {
     };
     let mut typists = tokio::task::JoinSet::new();
     for n in 0..SESSIONS {
-        let (recorder, clock) = (recorder(&journal, &identity)?, clock.clone());
+        let ((recorder, _), clock) = (desk.recorder()?, clock.clone());
         typists.spawn(async move {
             let interval = Duration::from_micros(1_000_000 / KEYS_A_SECOND);
             tokio::time::sleep(Duration::from_micros(n * 1_000_000 / KEYS_A_SECOND / SESSIONS)).await;
@@ -172,8 +129,7 @@ async fn type_keys(directory: &Path, with_bulk: bool) -> Outcome<Run> {
     }
     let mut upload = tokio::task::JoinSet::new();
     if with_bulk {
-        let (recorder, is_over, data) =
-            (recorder(&journal, &identity)?, Arc::clone(&is_over), random(1 << 20)?);
+        let ((recorder, _), is_over, data) = (desk.recorder()?, Arc::clone(&is_over), random(1 << 20)?);
         upload.spawn(async move { push(&recorder, &data, &is_over).await });
     }
     let mut keys = Vec::new();
@@ -226,13 +182,13 @@ fn probe(path: &Path, is_over: &AtomicBool) -> io::Result<Vec<Duration>> {
 
 /// Memory of ten thousand open recordings.
 async fn idle(directory: &Path) -> Outcome<String> {
-    let (journal, identity) = journal(directory, None)?;
+    let desk = Desk::new(directory, None, Clock::system())?;
     let mut recorders = Vec::new();
-    let warm = recorder(&journal, &identity)?;
+    let (warm, _) = desk.recorder()?;
     warm.durable(warm.opened()).await?;
     let before = resident()?;
     for _ in 0..10_000 {
-        let recorder = recorder(&journal, &identity)?;
+        let (recorder, _) = desk.recorder()?;
         recorder.written(recorder.opened()).await?;
         recorders.push(recorder);
     }
@@ -264,11 +220,6 @@ fn resident() -> Outcome<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-fn cpu(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
-}
-
 fn percentiles(waits: &mut [Duration]) -> (f64, f64, f64) {
     waits.sort_unstable();
     let at = |hundredths: usize| {
@@ -276,26 +227,4 @@ fn percentiles(waits: &mut [Duration]) -> (f64, f64, f64) {
         wait.map_or(0.0, |wait| wait.as_secs_f64() * 1000.0)
     };
     (at(50), at(99), at(100))
-}
-
-fn random(count: usize) -> Outcome<Bytes> {
-    let mut bytes = vec![0; count];
-    aws_lc_rs::rand::fill(&mut bytes)?;
-    Ok(Bytes::from(bytes))
-}
-
-fn text(count: usize) -> Bytes {
-    let mut text = String::with_capacity(count + 100);
-    let mut n: u64 = 1;
-    while text.len() < count {
-        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        text.push_str(&format!(
-            "-rw-r--r-- 1 deploy deploy {:>8} Nov 23 06:{:02} release-{:x}.tar\n",
-            n >> 44,
-            n % 60,
-            n >> 40
-        ));
-    }
-    text.truncate(count);
-    Bytes::from(text)
 }

@@ -73,6 +73,8 @@ fn the_files_are_what_the_generator_makes() {
     for case in &cases {
         let file = fs::read(directory.join(format!("{}.pstn", case.name))).unwrap();
         assert!(file == case.bytes, "{}: the file is not what FORMAT.md's writer makes", case.name);
+        let keys = fs::read(directory.join(format!("{}.keys", case.name))).ok();
+        assert!(keys == case.keys, "{}: the key beside it is another", case.name);
     }
     assert_eq!(fs::read_to_string(directory.join("vectors.json")).unwrap(), list);
     let named: BTreeSet<String> = cases.iter().map(|case| format!("{}.pstn", case.name)).collect();
@@ -85,7 +87,6 @@ fn the_files_are_what_the_generator_makes() {
 
 #[test]
 fn every_vector_has_exactly_its_outcome() {
-    let identity = writer::identity(&directory());
     let text = fs::read_to_string(directory().join("vectors.json")).unwrap();
     let list: serde_json::Value = serde_json::from_str(&text).unwrap();
     let vectors = list["vectors"].as_array().unwrap();
@@ -94,6 +95,7 @@ fn every_vector_has_exactly_its_outcome() {
     for vector in vectors {
         let name = vector["file"].as_str().unwrap();
         let bytes = fs::read(directory().join(name)).unwrap();
+        let identity = writer::identity_for(&directory(), name);
         let got = (outcome(&bytes, None), outcome(&bytes, Some(&identity)));
         let expected = (vector["without_key"].as_str().unwrap(), vector["with_key"].as_str().unwrap());
         if (got.0.as_str(), got.1.as_str()) != expected {

@@ -1,9 +1,7 @@
 //! Recordings and plain files made for the benchmark, and running one thing beside another.
 //!
-//! Nothing is measured here: `parts.rs` does that. Recordings are made by the real recorder, so that their frames have
-//! the sizes that frames have.
+//! Nothing is measured here: `parts.rs` does that. The recorder is `desk.rs`'s.
 
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,39 +10,37 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postern::model::{Clock, EndReason, Protocol, Secret, SessionId, Signer, SigningKey, Timestamp};
-use postern::recording::event::{Body, SessionFacts, Stream};
-use postern::recording::{Disk, Journal, JournalSettings, Recorder, RecordingSpec, ReviewerIdentity};
+use postern::model::{Clock, EndReason, SessionId};
+use postern::recording::event::{Body, Stream};
+use postern::recording::{Disk, Recorder, ReviewerIdentity};
 
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use crate::desk::{self, random};
+pub(crate) use crate::desk::{Outcome, text};
 
 /// Bytes of one read from a target.
 pub(crate) const READ: usize = 32 << 10;
 /// Reads recorded together, as a transfer at full speed gives them.
 const READS: usize = 8;
 
-/// A journal, and who may read what it records.
+/// A desk whose recordings are found again.
 pub(crate) struct Desk {
-    pub(crate) journal: Journal,
-    pub(crate) identity: ReviewerIdentity,
+    desk: desk::Desk,
     pub(crate) key: [u8; 32],
     recordings: PathBuf,
 }
 
 impl Desk {
     pub(crate) fn new(place: &Path, disk: Option<Arc<dyn Disk>>, clock: Clock) -> Outcome<Self> {
-        let signer: Arc<dyn Signer> = Arc::new(SigningKey::from_seed(&Secret::new([1; 32]))?);
-        let (key, recordings) = (signer.public_key(), place.join("recordings"));
-        let mut settings = JournalSettings::new(place.join("journal"), recordings.clone(), signer, clock);
-        settings.disk = disk.unwrap_or(settings.disk);
-        let journal = Journal::open(settings)?.0;
-        Ok(Self { journal, identity: ReviewerIdentity::generate(), key, recordings })
+        let (key, recordings) = (desk::signer()?.public_key(), desk::recordings(place));
+        Ok(Self { desk: desk::Desk::new(place, disk, clock)?, key, recordings })
+    }
+
+    pub(crate) const fn identity(&self) -> &ReviewerIdentity {
+        &self.desk.identity
     }
 
     pub(crate) fn recorder(&self) -> Outcome<(Recorder, SessionId)> {
-        let session = SessionId::random()?;
-        let spec = RecordingSpec { facts: facts(&session)?, recipients: self.identity.recipients() };
-        Ok((Recorder::open(&self.journal, spec)?, session))
+        self.desk.recorder()
     }
 
     /// Records bulk output and answers with the file.
@@ -80,50 +76,10 @@ impl Desk {
 
         use age::secrecy::ExposeSecret as _;
         let path = place.join("identity.txt");
-        fs::write(&path, self.identity.to_secret_text().expose_secret())?;
+        fs::write(&path, self.identity().to_secret_text().expose_secret())?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         Ok(path)
     }
-}
-
-fn facts(session: &SessionId) -> Outcome<SessionFacts> {
-    Ok(SessionFacts {
-        session: session.clone(),
-        person: "per_aaaaaaaaaaaaaaaa".parse()?,
-        person_name: "olga".parse()?,
-        identity: "SHA256:x".to_owned(),
-        login: "deploy".parse()?,
-        target: "web-1".parse()?,
-        protocol: Protocol::Ssh,
-        grant: "grn_aaaaaaaaaaaaaaaa".parse()?,
-        reason: "bench".to_owned(),
-        client: "192.0.2.1:5".to_owned(),
-        started: Timestamp::UNIX_EPOCH,
-    })
-}
-
-/// Lines of a log, as a terminal gets them; `coloured` with a sequence in every line.
-pub(crate) fn text(count: usize, seed: u64, coloured: bool) -> Bytes {
-    let mut text = String::with_capacity(count + 200);
-    let mut n = seed | 1;
-    while text.len() < count {
-        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let (open, close) = if coloured { ("\x1b[01;31m", "\x1b[0m") } else { ("", "") };
-        text.push_str(&format!(
-            "-rw-r--r-- 1 deploy deploy {:>8} Nov 23 06:{:02} {open}release-{:x}.tar{close}\r\n",
-            n >> 44,
-            n % 60,
-            n >> 40
-        ));
-    }
-    text.truncate(count);
-    Bytes::from(text)
-}
-
-pub(crate) fn random(count: usize) -> Outcome<Bytes> {
-    let mut bytes = vec![0; count];
-    aws_lc_rs::rand::fill(&mut bytes)?;
-    Ok(Bytes::from(bytes))
 }
 
 /// Lines that shrink to three quarters, as what a terminal shows at its worst.

@@ -4,7 +4,7 @@
 //! less. Making data and running programs is `made.rs`'s.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use postern::model::{Clock, EndReason};
 use postern::recording::event::{Body, Stream};
-use postern::recording::{Area, Disk, RealDisk, Space};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 use tokio::runtime::Runtime;
 
-use crate::made::{Desk, Outcome, READ, in_turns, postern, random, run, text};
+use crate::desk::{NoDisk, cpu, random};
+use crate::made::{Desk, Outcome, READ, in_turns, postern, run, text};
 
 /// Recordings that a search goes through.
 const RECORDINGS: usize = 4;
@@ -74,8 +74,8 @@ pub(crate) fn verify(runtime: &Runtime, place: &Path, size: usize) -> Outcome<()
     let log = runtime.block_on(desk.record(&text(size, 7, false)))?;
     let runs = [
         ("incompressible", &dense, None),
-        ("incompressible, key", &dense, Some(&desk.identity)),
-        ("log, key", &log, Some(&desk.identity)),
+        ("incompressible, key", &dense, Some(desk.identity())),
+        ("log, key", &log, Some(desk.identity())),
     ];
     for (name, path, identity) in runs {
         let ours = || Ok(postern::recording::verify(path, &[desk.key], identity).map(drop)?);
@@ -122,9 +122,9 @@ async fn seal_one(desk: &Desk, data: &Bytes, size: usize) -> Outcome<Duration> {
             data.slice(at..at + READ)
         };
         let events = (0..8).map(|n| (1, Body::Output { stream: Stream::Stdout, data: slice(n) })).collect();
-        let before = cpu();
+        let before = cpu(ClockId::ThreadCPUTime);
         let at = recorder.record(events)?;
-        own += cpu().saturating_sub(before);
+        own += cpu(ClockId::ThreadCPUTime).saturating_sub(before);
         recorder.written(at).await?;
         recorder.make_way().await;
     }
@@ -178,29 +178,6 @@ fn compressed(path: &Path, data: &[u8], level: &str) -> Outcome<PathBuf> {
     fs::write(path, data)?;
     run(Command::new("zstd").args(["-q", "-f", "--rm", level]).arg(path))?;
     Ok(path.with_extension(path.extension().map_or("zst".into(), |own| format!("{}.zst", own.display()))))
-}
-
-/// Takes bytes and forgets them.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn write(&self, _: Area, _: &File, _: &mut [IoSlice<'_>], _: u64) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync(&self, _: Area, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_all(&self, _: Area, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        RealDisk.space(path)
-    }
-}
-
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 fn speed(bytes: usize, took: Duration) -> f64 {

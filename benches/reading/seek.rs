@@ -15,7 +15,8 @@ use postern::recording::{Again, Frames, Reader};
 use rustix::fs::{Advice, fadvise};
 use tokio::runtime::Runtime;
 
-use crate::made::{Desk, Outcome, READ, letters, random, timed};
+use crate::desk::random;
+use crate::made::{Desk, Outcome, READ, letters, timed};
 
 const LENGTH: Duration = Duration::from_secs(36_000);
 const JUMPS: usize = 200;
@@ -27,9 +28,9 @@ pub(crate) fn seek(runtime: &Runtime, place: &Path, size: usize) -> Outcome<()> 
     let clock = Clock::manual(Timestamp::UNIX_EPOCH);
     let desk = Desk::new(&place, None, clock.clone())?;
     let path = runtime.block_on(make(&desk, &clock, size))?;
-    let reader = Reader::new(Frames::open(&path)?, &desk.identity)?;
-    let (file, header) = (File::open(&path)?, reader.header().clone());
-    let again = Again::new(file.try_clone()?, header, &desk.identity)?;
+    let reader = Reader::new(Frames::open(&path)?, desk.identity())?.on_all_cores();
+    let file = File::open(&path)?;
+    let again = reader.again(file.try_clone()?);
     let (opening, track) = timed(|| load(reader, again))?;
     let mut out = io::stdout().lock();
     let (mib, hours) = (path.metadata()?.len() >> 20, track.length.as_secs_f64() / 3600.0);

@@ -4,18 +4,22 @@
 //! disabled loses their grants, and their sessions have to end) is worked out here, so that it holds however the entry
 //! came to be. Read next: `effect.rs`.
 
+use std::collections::BTreeSet;
+
 use super::effect::{Effect, GrantEnd, RequestEnd};
+use super::recording;
 use super::separation;
 use super::state::{Grant, Link, Node, Person, Request, Session, State};
 use crate::ledger::entry::{Approval, EndFacts, Entry, Fact, GrantFacts, PersonFacts, Scope, SessionFacts};
 use crate::model::{
-    EndReason, GrantId, HostTrust, Identity, PersonId, RequestId, SessionId, Target, TargetName, Timestamp,
+    EndReason, GrantId, HostTrust, Identity, PersonId, RequestId, Role, SessionId, Target, TargetName,
+    Timestamp,
 };
 
 /// Applies one entry, and tells everything it changed.
 pub fn apply(state: &mut State, entry: &Entry) -> Vec<Effect> {
     let mut change = Change { state, at: entry.at, effects: Vec::new() };
-    change.fact(entry.seq, &entry.fact);
+    change.fact(entry);
     change.effects
 }
 
@@ -27,8 +31,8 @@ struct Change<'a> {
 
 impl Change<'_> {
     /// One arm per kind of fact.
-    fn fact(&mut self, seq: u64, fact: &Fact) {
-        match fact {
+    fn fact(&mut self, entry: &Entry) {
+        match &entry.fact {
             Fact::NodeInitialised { origin, checkpoint_key } => self.node(|node| {
                 node.origin.clone_from(origin);
                 node.checkpoint_key.clone_from(checkpoint_key);
@@ -38,15 +42,8 @@ impl Change<'_> {
                 self.link(person, identity, public_key.as_ref());
             }
             Fact::IdentityUnlinked { person, identity } => self.unlink(person, identity),
-            Fact::RolesChanged { person, roles } => {
-                self.person(person, |p| p.facts.roles.clone_from(roles));
-                self.count_again();
-            }
-            Fact::PersonDisabled { person, reason } => {
-                self.person(person, |p| p.disabled = Some(reason.clone()));
-                self.end_everything_of(person);
-                self.count_again();
-            }
+            Fact::RolesChanged { person, roles } => self.change_roles(person, roles),
+            Fact::PersonDisabled { person, reason } => self.disable(person, reason),
             Fact::PersonEnabled { person } => self.person(person, |p| p.disabled = None),
             Fact::TargetAdded { target } => self.put_target(target),
             Fact::TargetTrusted { target, trust } => self.trust_target(target, trust),
@@ -77,12 +74,25 @@ impl Change<'_> {
             }
             Fact::GrantEnded { grant } => self.end_grant(grant, GrantEnd::Expired, EndReason::GrantExpired),
             Fact::Revoked { scope, .. } => self.revoke(scope),
-            Fact::SessionStarted(facts) => self.start_session(seq, facts),
+            Fact::SessionStarted(facts) => self.start_session(entry.seq, facts),
             Fact::SessionTerminated { session, .. } => self.doom(session, EndReason::SessionTerminated),
             Fact::SessionEnded(end) => self.end_session(end),
             Fact::CleanupDone { session, what } => self.clean_up(session, what),
             Fact::RecordingStored(facts) => {
                 self.effects.push(Effect::RecordingStored(Box::new(facts.clone())));
+            }
+            Fact::RecordingRewrapped(facts) => {
+                self.effects.push(Effect::RecordingRewrapped(Box::new(facts.clone())));
+            }
+            Fact::RecordingHeld { .. }
+            | Fact::RecordingReleased { .. }
+            | Fact::RecordingDeletionAsked { .. }
+            | Fact::RecordingDeletionWithdrawn { .. }
+            | Fact::RecordingDeletionLapsed { .. }
+            | Fact::RecordingDeleted(_)
+            | Fact::RecordingRemoved { .. }
+            | Fact::RecordingCopyRemains(_) => {
+                self.effects.extend(recording::apply(self.state, entry));
             }
             Fact::ReviewersChanged { recipients } => self.node(|node| node.reviewers.clone_from(recipients)),
             Fact::PolicyLoaded { hash, .. } => self.node(|node| node.policy = Some(hash.clone())),
@@ -102,6 +112,19 @@ impl Change<'_> {
     fn add_person(&mut self, facts: &PersonFacts) {
         self.state.put_person(Person { facts: facts.clone(), disabled: None, links: Vec::new() });
         self.effects.push(Effect::Person(facts.person.clone()));
+    }
+
+    fn change_roles(&mut self, person: &PersonId, roles: &BTreeSet<Role>) {
+        self.person(person, |p| p.facts.roles.clone_from(roles));
+        self.effects.extend(recording::forget_what_was_asked_by(self.state, person));
+        self.count_again();
+    }
+
+    fn disable(&mut self, person: &PersonId, reason: &str) {
+        self.person(person, |p| p.disabled = Some(reason.to_owned()));
+        self.end_everything_of(person);
+        self.effects.extend(recording::forget_what_was_asked_by(self.state, person));
+        self.count_again();
     }
 
     fn put_target(&mut self, target: &Target) {

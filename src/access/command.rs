@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::ledger::entry::{Approval, EndFacts, Scope, SessionFacts, StoredFacts, WindowClock};
+use crate::ledger::entry::{
+    Approval, EndFacts, RemainsFacts, RewrapFacts, Scope, SessionFacts, StoredFacts, WindowClock,
+};
 use crate::model::{
     Capability, GrantId, HostTrust, Identity, Login, PersonId, PersonName, PolicyChanges, PrincipalKind,
     RequestId, Role, SessionId, Target, TargetName,
@@ -30,6 +32,15 @@ pub enum Command {
     AddTarget(Box<Target>),
     /// Approve a request. The caller has verified the signature.
     Approve(Box<Approval>),
+    /// Ask that a recording be deleted; the caller has looked up its session, which is over.
+    AskDeletion {
+        /// The session.
+        session: SessionId,
+        /// Whose session it was.
+        recorded: PersonId,
+        /// Why.
+        reason: String,
+    },
     /// Replace a person's roles.
     ChangeRoles {
         /// The person.
@@ -43,6 +54,18 @@ pub enum Command {
         session: SessionId,
         /// One of the texts its end listed as left over.
         what: String,
+    },
+    /// Delete a recording that another person asked to delete. The caller has looked up its session, which is over.
+    ConfirmDeletion {
+        /// The recording.
+        recording: Box<EndedRecording>,
+    },
+    /// Delete a recording whose time is over.
+    DeleteByRetention {
+        /// The recording.
+        recording: Box<EndedRecording>,
+        /// How long recordings of its target are kept, in seconds.
+        keep_s: u64,
     },
     /// Deny a request; it is over.
     Deny {
@@ -65,6 +88,13 @@ pub enum Command {
     },
     /// Note how a session ended.
     EndSession(Box<EndFacts>),
+    /// Let nothing and nobody delete a recording. The caller has looked up its session.
+    HoldRecording {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
     /// Begin the ledger; done once, by the store.
     Initialise {
         /// The ledger's origin, as in its checkpoints.
@@ -72,6 +102,8 @@ pub enum Command {
         /// The checkpoint verifier key.
         checkpoint_key: String,
     },
+    /// Note that the store does not give up a deleted recording. Nothing is appended when that is noted already.
+    LeaveCopy(Box<RemainsFacts>),
     /// Link an identity to a person. One that was another's moves, and what both had a hand in is void.
     LinkIdentity {
         /// The person.
@@ -116,6 +148,22 @@ pub enum Command {
         frame: u64,
         /// Its chain digest, lower-case hex.
         digest: String,
+    },
+    /// Hold a recording no longer. The caller has looked up its session.
+    ReleaseRecording {
+        /// The session.
+        session: SessionId,
+        /// Whose session it was.
+        recorded: PersonId,
+        /// Why.
+        reason: String,
+    },
+    /// Keep a recording's key that somebody wrapped again. The caller has looked up its session.
+    RewrapRecording(Box<RewrapFacts>),
+    /// Note that nothing is left of a deleted recording.
+    RemoveRecording {
+        /// The session.
+        session: SessionId,
     },
     /// Remove a target: everything on it ends.
     RemoveTarget {
@@ -189,6 +237,11 @@ pub enum Command {
         /// `play`, `export`, `search`, `verify` or `watch`.
         how: String,
     },
+    /// Keep a recording that was asked to be deleted.
+    WithdrawDeletion {
+        /// The session.
+        session: SessionId,
+    },
     /// Take a request back.
     Withdraw {
         /// The request.
@@ -196,6 +249,17 @@ pub enum Command {
         /// The caller has asked policy and may manage people, so it need not be the requester's own.
         as_manager: bool,
     },
+}
+
+/// The recording of a session that is over, as whoever submits a command has looked it up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRecording {
+    /// The session as it started.
+    pub start: SessionFacts,
+    /// How it ended.
+    pub end: EndFacts,
+    /// Where the recording was moved to, if it was.
+    pub location: Option<String>,
 }
 
 /// An identity to be linked.
@@ -225,12 +289,18 @@ pub struct RequestRule {
 }
 
 impl Command {
-    /// Whether it begins a window of time: for these the clock must be right.
+    /// Whether it begins a window of time, or something is over for good after one: for these the clock must be right.
     #[must_use]
     pub const fn begins_a_window(&self) -> bool {
         matches!(
             self,
-            Self::Approve(_) | Self::MakeRequest { .. } | Self::StartSession(_) | Self::TestTarget { .. }
+            Self::Approve(_)
+                | Self::AskDeletion { .. }
+                | Self::ConfirmDeletion { .. }
+                | Self::DeleteByRetention { .. }
+                | Self::MakeRequest { .. }
+                | Self::StartSession(_)
+                | Self::TestTarget { .. }
         )
     }
 

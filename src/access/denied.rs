@@ -89,6 +89,11 @@ pub enum Denied {
     /// No person with that id.
     #[error("no such person or workload: `postern people list` shows who is enrolled")]
     NoSuchPerson,
+    /// Nobody asked to delete that recording, or too long ago.
+    #[error(
+        "nobody asked that this recording be deleted, or that has lapsed: `postern recordings delete` asks"
+    )]
+    NoSuchDeletion,
     /// No open request with that id.
     #[error("no such request is open: it was answered, withdrawn or has lapsed (`postern requests`)")]
     NoSuchRequest,
@@ -128,6 +133,20 @@ pub enum Denied {
     /// A workload without owner, a person with one, or an owner who is no active person.
     #[error("a workload needs an enabled person as owner, and only a workload has one")]
     OwnerUnfit,
+    /// The recording is of whoever wants a say in it, or of somebody linked to them.
+    #[error(
+        "nobody decides about recordings of themselves, or of somebody linked to them: somebody else has to"
+    )]
+    OwnRecording,
+    /// The recording is deleted.
+    #[error("the recording is deleted")]
+    RecordingDeleted,
+    /// The recording is held.
+    #[error("the recording is held ({reason}): whoever may release it has to do so first")]
+    RecordingHeld {
+        /// Why.
+        reason: String,
+    },
     /// The request's person can no longer use what they asked for.
     #[error("the person who asked is disabled; the request cannot be approved")]
     RequesterDisabled,
@@ -218,6 +237,7 @@ impl Denied {
             Self::LastAdmin { .. } => "last_admin",
             Self::LoginNotOffered { .. } => "login_not_offered",
             Self::NameTaken { .. } => "name_taken",
+            Self::NoSuchDeletion => "no_such_deletion",
             Self::NoSuchGrant => "no_such_grant",
             Self::NoSuchIdentity => "no_such_identity",
             Self::NoSuchLeftOver => "no_such_left_over",
@@ -232,6 +252,9 @@ impl Denied {
             Self::NotApprover { .. } => "not_approver",
             Self::NotRequester => "not_requester",
             Self::OwnerUnfit => "owner_unfit",
+            Self::OwnRecording => "own_recording",
+            Self::RecordingDeleted => "recording_deleted",
+            Self::RecordingHeld { .. } => "recording_held",
             Self::RequesterDisabled => "requester_disabled",
             Self::RuleUnusable { .. } => "rule_unusable",
             Self::Separation(_) => "separation",

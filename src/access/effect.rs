@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::recording::Recording;
 use super::state::{Grant, Request, Session};
-use crate::ledger::entry::{EndFacts, StoredFacts};
+use crate::ledger::entry::{EndFacts, RewrapFacts, StoredFacts};
 use crate::model::{GrantId, PersonId, RequestId, SessionId, TargetName};
 
 /// One change to the state.
@@ -22,6 +23,12 @@ pub enum Effect {
     Node,
     /// A person was added or changed.
     Person(PersonId),
+    /// What was decided about a recording changed.
+    Recording(SessionId),
+    /// Nothing is left of a deleted recording, which has left the state.
+    RecordingGone(SessionId, Box<Recording>),
+    /// A recording's key was wrapped again.
+    RecordingRewrapped(Box<RewrapFacts>),
     /// A recording is in a store.
     RecordingStored(Box<StoredFacts>),
     /// A request was made, or its approvals changed.

@@ -29,6 +29,7 @@ pub(super) struct Index {
 pub(super) enum Due {
     Request(RequestId),
     Grant(GrantId),
+    Deletion(SessionId),
 }
 
 impl State {

@@ -18,15 +18,17 @@ mod decide;
 mod denied;
 mod effect;
 mod index;
+mod recording;
 mod separation;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use apply::apply;
-pub use command::{Command, Fresh, NewIdentity, RequestRule};
+pub use command::{Command, EndedRecording, Fresh, NewIdentity, RequestRule};
 pub use decide::{decide, fitting_line};
 pub use denied::Denied;
 pub use effect::{Effect, GrantEnd, RequestEnd};
+pub use recording::{AskedDeletion, Deleted, Held, Recording};
 pub use separation::Conflict;
 pub use state::{Grant, Link, Node, Person, Request, Session, State};

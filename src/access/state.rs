@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::index::Index;
+use super::recording::Recording;
 use super::separation;
 use crate::ledger::entry::{Approval, GrantFacts, PersonFacts, RequestFacts, SessionFacts};
 use crate::model::{
@@ -26,6 +27,9 @@ pub struct State {
     pub(super) grants: BTreeMap<GrantId, Grant>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) left_over: BTreeMap<SessionId, BTreeSet<String>>,
+    pub(super) recordings: BTreeMap<SessionId, Recording>,
+    /// Deleted recordings of which nothing is left.
+    pub(super) gone: BTreeSet<SessionId>,
     pub(super) index: Index,
 }
 

@@ -209,8 +209,10 @@ fn status_of(denied: &Denied) -> StatusCode {
         | Denied::ActorNotPerson
         | Denied::NotApprover { .. }
         | Denied::NotRequester
+        | Denied::OwnRecording
         | Denied::Separation(_) => StatusCode::FORBIDDEN,
-        Denied::NoSuchGrant
+        Denied::NoSuchDeletion
+        | Denied::NoSuchGrant
         | Denied::NoSuchIdentity
         | Denied::NoSuchLeftOver
         | Denied::NoSuchPerson
@@ -238,6 +240,8 @@ fn status_of(denied: &Denied) -> StatusCode {
         | Denied::GrantDiffers
         | Denied::GrantUnbacked
         | Denied::NotInitialised
+        | Denied::RecordingDeleted
+        | Denied::RecordingHeld { .. }
         | Denied::RequesterDisabled
         | Denied::RuleUnusable { .. }
         | Denied::SessionExists

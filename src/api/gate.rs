@@ -22,6 +22,8 @@ pub struct Context {
     pub authenticator: Authenticator,
     /// The live sessions.
     pub live: Arc<dyn Live>,
+    /// The file with the newest head of the ledger that a witness signed, and all signatures; there is none before that.
+    pub cosigned: PathBuf,
     /// Where recordings are kept, as `SESSION.pstn`.
     pub recordings: PathBuf,
     /// Time.

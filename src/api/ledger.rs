@@ -2,6 +2,8 @@
 //!
 //! Nothing here is needed to trust a proof: it is checked by whoever asks, against the node's checkpoint key.
 
+use std::io::ErrorKind;
+
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 
@@ -62,8 +64,13 @@ pub(super) async fn checkpoint(call: Call) -> Result<Reply, ApiError> {
 }
 
 pub(super) async fn cosigned(call: Call) -> Result<Reply, ApiError> {
-    let note = call.gate.parts.live.cosigned();
-    note.map(Reply::Text).ok_or_else(|| ApiError::not_found("checkpoint that a witness signed"))
+    let note = tokio::fs::read_to_string(&call.gate.parts.cosigned).await;
+    note.map(Reply::Text).map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            return ApiError::not_found("checkpoint that a witness signed");
+        }
+        ApiError::failed(error)
+    })
 }
 
 pub(super) async fn proof(call: Call) -> Result<Reply, ApiError> {

@@ -40,9 +40,6 @@ pub trait Live: Send + Sync {
     /// What the ledger's witnesses last said.
     fn witnesses(&self) -> Vec<Witness>;
 
-    /// The newest head of the ledger that a witness signed, with all signatures; `None` when none has.
-    fn cosigned(&self) -> Option<String>;
-
     /// Where finished recordings are moved to, and how that goes; `None` when they stay.
     fn keeping(&self) -> Option<Keeping>;
 
@@ -72,7 +69,7 @@ pub struct Keeping {
     pub trouble: Option<String>,
     /// Whether somebody has to see to it: it is not tried again by itself.
     pub needs_somebody: bool,
-    /// Recordings that are not taken, the first few.
+    /// Recordings that are not taken.
     pub refused: Vec<Refused>,
 }
 

@@ -11,6 +11,7 @@
 
 mod call;
 mod closed;
+mod deletions;
 mod ended;
 mod error;
 mod find;

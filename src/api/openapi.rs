@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::error::ErrorBody;
-use super::routes::{Gives, Guard, PREFIX, ROUTES, Route, in_query};
+use super::routes::{Gives, Guard, PREFIX, ROUTES, Route};
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -85,7 +85,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = names
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    let in_query = in_query(route).into_iter().map(|(name, description, kind)| {
+    let in_query = route.query.iter().map(|(name, description, kind)| {
         json!({ "name": name, "in": "query", "description": description, "schema": { "type": kind } })
     });
     in_path.chain(in_query).collect()

@@ -262,9 +262,14 @@ enum About {
 const fn about(action: &Action) -> About {
     match action {
         Action::RequestApprove | Action::RequestRead | Action::RequestWithdraw => About::Request,
-        Action::RecordingRead | Action::RecordingWatch | Action::SessionRead | Action::SessionTerminate => {
-            About::Session
-        }
+        Action::RecordingDelete
+        | Action::RecordingHold
+        | Action::RecordingRead
+        | Action::RecordingRelease
+        | Action::RecordingRewrap
+        | Action::RecordingWatch
+        | Action::SessionRead
+        | Action::SessionTerminate => About::Session,
         Action::BastionManage
         | Action::GrantRevoke
         | Action::LedgerRead

@@ -3,33 +3,38 @@
 //! The bastion cannot read them; it hands out the sealed file, and who may fetch it is asked before that. A view is an
 //! entry in the ledger before the first byte leaves.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use axum::body::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 
 use super::call::{self, Call, Reply};
+use super::deletions::{AskedView, DeletedView, HeldView};
 use super::error::ApiError;
 use super::find::FoundSession;
 use super::live::Keeping;
-use super::sessions;
-use crate::access::Command;
-use crate::ledger::entry::{Entry, Fact};
+use super::{deletions, sessions};
+use crate::access::{Command, Recording};
+use crate::ledger::entry::{Entry, Fact, RewrapFacts};
 use crate::model::{Action, EndReason, Login, PersonName, SessionId, TargetName, Timestamp};
 use crate::recording::{EXTENSION, locate};
 use crate::store::{Store, StoreError, StoredRecord};
 
 /// What somebody may do with a recording they fetch.
-const HOW: [&str; 4] = ["play", "export", "search", "verify"];
+const HOW: [&str; 5] = ["play", "export", "rewrap", "search", "verify"];
 /// Entries looked through at once for a recording's checkpoints, and how many times.
 const PAGE: u64 = 1000;
 const MOST_PAGES: usize = 100;
+/// How an age file begins.
+const AGE: &[u8] = b"age-encryption.org/v1\n";
 /// Bytes read at once.
 const PIECE: usize = 256 * 1024;
 
@@ -50,6 +55,12 @@ pub(super) struct RecordingView {
     stored: Option<Stored>,
     /// Why the store does not take it, if it does not.
     refused: Option<String>,
+    /// Why it may not be deleted, while it may not.
+    held: Option<HeldView>,
+    /// That somebody asked to delete it, while that is open.
+    asked: Option<AskedView>,
+    /// That it is deleted.
+    deleted: Option<DeletedView>,
     /// Frames, once it has ended.
     frames: Option<u64>,
     reason: Option<EndReason>,
@@ -79,6 +90,8 @@ pub(super) enum RecordingState {
     Finished,
     /// The bastion stopped while it was written; what was written is all there.
     Cut,
+    /// It was deleted, by two people or by retention.
+    Deleted,
     /// The ledger says that it exists; its file does not, and it was not moved.
     Missing,
     /// Its file is there, or might be, and the disk or its permissions keep the bastion from reading it.
@@ -103,9 +116,9 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
         .filter(|found| found.end.is_some())
         .map(|found| found.session.facts.session.clone())
         .collect();
-    let stored = call
+    let kept = call
         .history(move |store| {
-            let one = |session: SessionId| Ok::<_, StoreError>((session.clone(), store.stored(&session)?));
+            let one = |session: SessionId| Ok::<_, StoreError>((session.clone(), Kept::of(store, &session)?));
             over.into_iter().map(one).collect::<Result<HashMap<_, _>, _>>()
         })
         .await?;
@@ -113,14 +126,37 @@ pub(super) async fn list(call: Call) -> Result<Reply, ApiError> {
     for (index, found) in all.into_iter().enumerate() {
         call::breathe(index).await;
         if sessions::may(&call, &found, &Action::RecordingRead) {
-            let stored = stored.get(&found.session.facts.session).cloned().flatten();
-            let mut view = view(&call, &found, stored).await;
+            let session = &found.session.facts.session;
+            let live =
+                || Kept { decided: call.look(|state| state.recording(session).cloned()), stored: None };
+            let kept = kept.get(session).cloned().unwrap_or_else(live);
+            let mut view = view(&call, &found, kept).await;
             let refusal = refused.iter().find(|refused| refused.session == view.session);
             view.refused = refusal.map(|refusal| refusal.why.clone());
             views.push(view);
         }
     }
     Reply::page(views, next)
+}
+
+/// One recording, as listed.
+pub(super) async fn one(call: &Call, found: &FoundSession) -> Result<RecordingView, ApiError> {
+    let session = found.session.facts.session.clone();
+    let kept = call.history(move |store| Kept::of(store, &session)).await?;
+    Ok(view(call, found, kept).await)
+}
+
+/// Where a recording is and what was decided about it.
+#[derive(Debug, Clone)]
+struct Kept {
+    stored: Option<StoredRecord>,
+    decided: Option<Recording>,
+}
+
+impl Kept {
+    fn of(store: &Store, session: &SessionId) -> Result<Self, StoreError> {
+        Ok(Self { stored: store.stored(session)?, decided: store.recording(session)? })
+    }
 }
 
 pub(super) async fn content(call: Call) -> Result<Reply, ApiError> {
@@ -130,6 +166,9 @@ pub(super) async fn content(call: Call) -> Result<Reply, ApiError> {
         return Err(ApiError::bad_input(format!("how is one of {}", HOW.join(", "))));
     }
     let session = found.session.facts.session;
+    if let Some(deleted) = deletions::decided(&call, &session).await?.and_then(|known| known.deleted) {
+        return Err(deletions::gone(&call, &deleted));
+    }
     let (pieces, length) = match tokio::fs::File::open(path(&call, &session)).await {
         Ok(file) => {
             let length = file.metadata().await.map_err(ApiError::failed)?.len();
@@ -147,6 +186,63 @@ pub(super) async fn move_again(call: Call) -> Result<Reply, ApiError> {
     let live = Arc::clone(&call.gate.parts.live);
     live.move_again();
     Reply::json(&Moving { store: live.keeping() })
+}
+
+/// A recording's key as it was wrapped again.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(super) struct KeyView {
+    /// The newest, as an age file in base64; none when it never was.
+    wrapped: Option<String>,
+    /// Whether that is for the reviewers of now.
+    is_current: bool,
+}
+
+/// A recording's key, wrapped again to the reviewers of now.
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GivenKey {
+    /// An age file in base64.
+    wrapped: String,
+    /// Whom it is wrapped to: has to be the reviewers of now.
+    reviewers: BTreeSet<String>,
+}
+
+pub(super) async fn key(call: Call) -> Result<Reply, ApiError> {
+    let found = sessions::seen(&call, &Action::RecordingRead).await?;
+    key_of(&call, found.session.facts.session).await
+}
+
+async fn key_of(call: &Call, session: SessionId) -> Result<Reply, ApiError> {
+    let known = call.history(move |store| store.rewrapped(&session)).await?;
+    let now = digest_of(&call.look(|state| state.node().reviewers.clone()));
+    let is_current = known.as_ref().is_some_and(|known| known.reviewers == now);
+    Reply::json(&KeyView { wrapped: known.map(|known| known.wrapped), is_current })
+}
+
+/// Keeps a key that a reviewer wrapped again. Only readers can tell whether it is the right one.
+pub(super) async fn rewrap(call: Call) -> Result<Reply, ApiError> {
+    let found = sessions::seen(&call, &Action::RecordingRewrap).await?;
+    let given: GivenKey = call.body()?;
+    let session = found.session.facts.session;
+    let reviewers = call.look(|state| state.node().reviewers.clone());
+    if given.reviewers != reviewers {
+        return Err(ApiError::conflict("reviewers_changed", "the reviewers are not those any more")
+            .hint("wrap it again, to the reviewers of now: 'postern reviewers list'"));
+    }
+    let is_age = BASE64.decode(given.wrapped.as_bytes()).is_ok_and(|file| file.starts_with(AGE));
+    if !is_age {
+        return Err(ApiError::bad_input("the wrapped key is no age file in base64"));
+    }
+    let facts =
+        RewrapFacts { session: session.clone(), reviewers: digest_of(&reviewers), wrapped: given.wrapped };
+    call.submit(Command::RewrapRecording(Box::new(facts))).await?;
+    key_of(&call, session).await
+}
+
+/// [`RewrapFacts::reviewers`].
+fn digest_of(reviewers: &BTreeSet<String>) -> String {
+    let text: String = reviewers.iter().map(|recipient| format!("{recipient}\n")).collect();
+    HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
 }
 
 type Pieces = BoxStream<'static, std::io::Result<Bytes>>;
@@ -227,11 +323,14 @@ fn checkpoints(
     Ok(found)
 }
 
-async fn view(call: &Call, found: &FoundSession, stored: Option<StoredRecord>) -> RecordingView {
+async fn view(call: &Call, found: &FoundSession, kept: Kept) -> RecordingView {
+    let Kept { stored, decided } = kept;
+    let Recording { held, asked, deleted } = decided.unwrap_or_default();
     let facts = &found.session.facts;
     let file = tokio::fs::metadata(path(call, &facts.session)).await;
     let state = match (&found.end, &file) {
         (None, _) => RecordingState::Live,
+        (Some(_), _) if deleted.is_some() => RecordingState::Deleted,
         (Some(_), Err(error)) if error.kind() == ErrorKind::NotFound && stored.is_none() => {
             RecordingState::Missing
         }
@@ -256,6 +355,9 @@ async fn view(call: &Call, found: &FoundSession, stored: Option<StoredRecord>) -
         is_here,
         stored,
         refused: None,
+        held: held.map(|held| HeldView::of(call, held)),
+        asked: asked.map(|asked| AskedView::of(call, asked)),
+        deleted: deleted.map(|deleted| DeletedView::of(call, deleted)),
         frames: found.end.as_ref().map(|end| end.facts.frames),
         reason: found.end.as_ref().map(|end| end.facts.reason),
         state,
@@ -265,6 +367,11 @@ async fn view(call: &Call, found: &FoundSession, stored: Option<StoredRecord>) -
 /// The file may well be there: that is for whoever runs the bastion to see to, and no loss so far.
 fn unreadable(error: &std::io::Error) -> ApiError {
     ApiError::failed(format!("a recording cannot be read: {error}"))
+}
+
+/// Where a recording is when it is finished and here.
+pub(super) fn finished(call: &Call, session: &SessionId) -> PathBuf {
+    call.gate.parts.recordings.join(format!("{session}.{EXTENSION}"))
 }
 
 /// Ids are the only names that reach file names.

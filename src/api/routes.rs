@@ -11,8 +11,8 @@ use super::call::{Call, Items, Reply};
 use super::error::ApiError;
 use super::live::Later;
 use super::{
-    ended, grants, ledger, people, policies, recordings, requests, reviewers, sessions, sign_in, status,
-    targets,
+    deletions, ended, grants, ledger, people, policies, recordings, requests, reviewers, sessions, sign_in,
+    status, targets,
 };
 use crate::ledger::entry::Entry;
 use crate::model::{Action, Target};
@@ -28,6 +28,8 @@ pub(super) struct Route {
     pub(super) leaves_entry: bool,
     pub(super) takes: Option<Shape>,
     pub(super) gives: Gives,
+    /// What its query may hold; anything else in it is refused.
+    pub(super) query: &'static [InQuery],
     pub(super) handler: Handler,
 }
 
@@ -56,36 +58,6 @@ fn is_at(route: &str, path: &str) -> bool {
 
 /// A value that a route takes in its query: the name, what it means, and its schema's type.
 pub(super) type InQuery = (&'static str, &'static str, &'static str);
-
-/// What the query of a route may hold; anything else in it is refused.
-pub(super) fn in_query(route: &Route) -> Vec<InQuery> {
-    let list = [
-        ("person", "Only what is of this person: a name, an id, or the beginning of one", "string"),
-        ("target", "Only what is on this target", "string"),
-        ("before", "The next page: a time, or what the page before gave as next", "string"),
-    ];
-    let and_over = |now| [list.as_slice(), &[("state", now, "string")]].concat();
-    match (route.method.as_str(), route.path) {
-        ("GET", "/requests") => and_over("open, which is the default, or all"),
-        ("GET", "/grants" | "/sessions") => and_over("live, which is the default, or all"),
-        ("GET", "/recordings") => list.to_vec(),
-        ("GET", "/recordings/{session}/content") => {
-            vec![("how", "What the ledger says it is fetched for: play, export, search or verify", "string")]
-        }
-        ("GET", "/ledger/entries") => vec![
-            ("from", "The index of the first entry", "integer"),
-            ("limit", "The most entries wanted", "integer"),
-        ],
-        ("GET", "/ledger/proof/{seq}") => {
-            vec![("size", "The size the proof must lead to: that of the signed checkpoint", "integer")]
-        }
-        ("GET", "/ledger/consistency") => vec![
-            ("from", "The older size", "integer"),
-            ("to", "The newer size: that of the signed checkpoint", "integer"),
-        ],
-        (_, _) => Vec::new(),
-    }
-}
 
 /// Who may call a route.
 pub(super) enum Guard {
@@ -124,6 +96,9 @@ macro_rules! shape {
 
 macro_rules! route {
     ($method:ident $path:literal, $guard:expr, $leaves:ident, $summary:literal, $takes:expr, $gives:expr, $handler:path) => {
+        route!($method $path, $guard, $leaves, $summary, $takes, $gives, $handler, &[])
+    };
+    ($method:ident $path:literal, $guard:expr, $leaves:ident, $summary:literal, $takes:expr, $gives:expr, $handler:path, $query:expr) => {
         Route {
             method: Method::$method,
             path: $path,
@@ -132,19 +107,41 @@ macro_rules! route {
             leaves_entry: matches!(Leaves::$leaves, Leaves::Entry),
             takes: $takes,
             gives: $gives,
+            query: $query,
             handler: |call| Box::pin($handler(call)),
         }
     };
 }
 
+const OF_PERSON: InQuery =
+    ("person", "Only what is of this person: a name, an id, or the beginning of one", "string");
+const ON_TARGET: InQuery = ("target", "Only what is on this target", "string");
+const BEFORE: InQuery = ("before", "The next page: a time, or what the page before gave as next", "string");
+const LIST: &[InQuery] = &[OF_PERSON, ON_TARGET, BEFORE];
+const LIST_OPEN: &[InQuery] =
+    &[OF_PERSON, ON_TARGET, BEFORE, ("state", "open, which is the default, or all", "string")];
+const LIST_LIVE: &[InQuery] =
+    &[OF_PERSON, ON_TARGET, BEFORE, ("state", "live, which is the default, or all", "string")];
+const FETCHED_FOR: &[InQuery] =
+    &[("how", "What the ledger says it is fetched for: play, export, rewrap, search or verify", "string")];
+const SOME_ENTRIES: &[InQuery] =
+    &[("from", "The index of the first entry", "integer"), ("limit", "The most entries wanted", "integer")];
+const UP_TO_SIZE: &[InQuery] =
+    &[("size", "The size the proof must lead to: that of the signed checkpoint", "integer")];
+const BETWEEN_SIZES: &[InQuery] = &[
+    ("from", "The older size", "integer"),
+    ("to", "The newer size: that of the signed checkpoint", "integer"),
+];
 const SEE_REQUEST: Guard = Guard::Object(&[Action::RequestRead]);
 const SEE_SESSION: Guard = Guard::Object(&[Action::SessionRead]);
 const READ_RECORDING: Guard = Guard::Object(&[Action::RecordingRead]);
+const DELETE_RECORDING: Guard = Guard::Object(&[Action::RecordingDelete]);
 const MANAGE_PEOPLE: Guard = Guard::Bastion(Action::PersonManage);
 const MANAGE_TARGET: Guard = Guard::Object(&[Action::TargetManage]);
 const READ_LEDGER: Guard = Guard::Bastion(Action::LedgerRead);
 const NOTHING: Gives = Gives::Json(|_| schemars::json_schema!({ "type": "object" }));
 const A_PERSON: Gives = Gives::Json(shape!(people::PersonView));
+const A_RECORDING: Gives = Gives::Json(shape!(recordings::RecordingView));
 const A_REQUEST: Gives = Gives::Json(shape!(requests::RequestView));
 const WHAT_ENDED: Gives = Gives::Json(shape!(ended::Ended));
 const REVIEWERS: Gives = Gives::Json(shape!(reviewers::Reviewers));
@@ -178,26 +175,33 @@ pub(super) static ROUTES: &[Route] = &[
     route!(DELETE "/targets/{target}", MANAGE_TARGET, Entry, "Remove, and end everything on it", A_REASON, WHAT_ENDED, targets::remove),
 
     // Asking and answering.
-    route!(GET "/requests", SEE_REQUEST, Nothing, "Requests one may see", None, Gives::Json(shape!(Items<requests::RequestView>)), requests::list),
+    route!(GET "/requests", SEE_REQUEST, Nothing, "Requests one may see", None, Gives::Json(shape!(Items<requests::RequestView>)), requests::list, LIST_OPEN),
     route!(POST "/requests", Guard::Object(&[Action::RequestMake]), Entry, "Ask for access", Some(shape!(requests::Wish)), A_REQUEST, requests::make),
     route!(GET "/requests/{request}", SEE_REQUEST, Nothing, "One request", None, A_REQUEST, requests::show),
     route!(POST "/requests/{request}/approve", Guard::Object(&[Action::RequestApprove]), Entry, "Approve with a signature", Some(shape!(requests::NewApproval)), A_REQUEST, requests::approve),
     route!(POST "/requests/{request}/deny", Guard::Object(&[Action::RequestApprove]), Entry, "Deny; it is over", A_REASON, NOTHING, requests::deny),
     route!(POST "/requests/{request}/withdraw", Guard::Object(&[Action::RequestWithdraw]), Entry, "Take one's own request back", None, NOTHING, requests::withdraw),
-    route!(GET "/grants", SEE_REQUEST, Nothing, "Grants one may see", None, Gives::Json(shape!(Items<grants::GrantView>)), grants::list),
+    route!(GET "/grants", SEE_REQUEST, Nothing, "Grants one may see", None, Gives::Json(shape!(Items<grants::GrantView>)), grants::list, LIST_LIVE),
     route!(POST "/grants/{grant}/revoke", Guard::Object(&[Action::GrantRevoke]), Entry, "Revoke, and end its sessions", A_REASON, WHAT_ENDED, grants::revoke),
     route!(POST "/revocations", Guard::Object(&[Action::GrantRevoke]), Entry, "Revoke everything of a person, on a target, or at all", Some(shape!(grants::Revocation)), WHAT_ENDED, grants::revoke_scope),
 
     // Sessions and recordings.
-    route!(GET "/sessions", SEE_SESSION, Nothing, "Sessions one may see", None, Gives::Json(shape!(Items<sessions::SessionView>)), sessions::list),
+    route!(GET "/sessions", SEE_SESSION, Nothing, "Sessions one may see", None, Gives::Json(shape!(Items<sessions::SessionView>)), sessions::list, LIST_LIVE),
     route!(GET "/sessions/{session}", SEE_SESSION, Nothing, "One session", None, Gives::Json(shape!(sessions::SessionView)), sessions::show),
     route!(GET "/sessions/{session}/receipt", SEE_SESSION, Nothing, "The signed receipt of an ended session", None, Gives::Json(shape!(sessions::Receipt)), sessions::receipt),
     route!(POST "/sessions/{session}/terminate", Guard::Object(&[Action::SessionTerminate]), Entry, "End it now", A_REASON, WHAT_ENDED, sessions::terminate),
     route!(GET "/sessions/{session}/watch", Guard::Object(&[Action::RecordingWatch]), Entry, "Its events as they happen", None, Gives::Lines(shape!(crate::recording::event::Event)), sessions::watch),
-    route!(GET "/recordings", READ_RECORDING, Nothing, "Recordings one may read", None, Gives::Json(shape!(Items<recordings::RecordingView>)), recordings::list),
+    route!(GET "/recordings", READ_RECORDING, Nothing, "Recordings one may read", None, Gives::Json(shape!(Items<recordings::RecordingView>)), recordings::list, LIST),
     route!(POST "/recordings/upload", Guard::Bastion(Action::BastionManage), Nothing, "Try again to move what the store did not take", None, Gives::Json(shape!(recordings::Moving)), recordings::move_again),
-    route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content),
+    route!(GET "/recordings/{session}/content", READ_RECORDING, Entry, "The sealed file", None, Gives::Bytes("application/octet-stream"), recordings::content, FETCHED_FOR),
     route!(GET "/recordings/{session}/ledger", READ_RECORDING, Nothing, "What the ledger says it must be", None, Gives::Json(shape!(recordings::Pinned)), recordings::pinned),
+    route!(GET "/recordings/{session}/key", READ_RECORDING, Nothing, "Its key as it was wrapped again", None, Gives::Json(shape!(recordings::KeyView)), recordings::key),
+    route!(PUT "/recordings/{session}/key", Guard::Object(&[Action::RecordingRewrap]), Entry, "Keep its key, wrapped to the reviewers of now", Some(shape!(recordings::GivenKey)), Gives::Json(shape!(recordings::KeyView)), recordings::rewrap),
+    route!(POST "/recordings/{session}/hold", Guard::Object(&[Action::RecordingHold]), Entry, "Let nothing and nobody delete it", A_REASON, A_RECORDING, deletions::hold),
+    route!(POST "/recordings/{session}/release", Guard::Object(&[Action::RecordingRelease]), Entry, "Hold it no longer", A_REASON, A_RECORDING, deletions::release),
+    route!(POST "/recordings/{session}/deletion", DELETE_RECORDING, Entry, "Ask that it be deleted", A_REASON, A_RECORDING, deletions::ask),
+    route!(POST "/recordings/{session}/deletion/confirm", DELETE_RECORDING, Entry, "Delete what another person asked to delete", None, A_RECORDING, deletions::confirm),
+    route!(POST "/recordings/{session}/deletion/withdraw", DELETE_RECORDING, Entry, "Keep what somebody asked to delete", None, A_RECORDING, deletions::withdraw),
     route!(GET "/reviewers", Guard::Bastion(Action::PersonRead), Nothing, "Who can read new recordings", None, REVIEWERS, reviewers::list),
     route!(PUT "/reviewers", Guard::Bastion(Action::BastionManage), Entry, "Replace who can read new recordings", Some(shape!(reviewers::Reviewers)), REVIEWERS, reviewers::replace),
 
@@ -207,11 +211,11 @@ pub(super) static ROUTES: &[Route] = &[
     route!(POST "/policies/explain", Guard::Bastion(Action::PolicyRead), Nothing, "What policy would say, and why", Some(shape!(policies::Asked)), Gives::Json(shape!(policies::Explained)), policies::explain),
 
     // The ledger.
-    route!(GET "/ledger/entries", READ_LEDGER, Nothing, "Entries", None, Gives::Json(shape!(Items<Entry>)), ledger::entries),
+    route!(GET "/ledger/entries", READ_LEDGER, Nothing, "Entries", None, Gives::Json(shape!(Items<Entry>)), ledger::entries, SOME_ENTRIES),
     route!(GET "/ledger/checkpoint", READ_LEDGER, Nothing, "The signed checkpoint", None, Gives::Text("text/plain"), ledger::checkpoint),
     route!(GET "/ledger/cosigned", READ_LEDGER, Nothing, "The newest checkpoint that a witness signed", None, Gives::Text("text/plain"), ledger::cosigned),
-    route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof),
-    route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency),
+    route!(GET "/ledger/proof/{seq}", READ_LEDGER, Nothing, "That an entry is in the ledger", None, Gives::Json(shape!(ledger::ProvenAt)), ledger::proof, UP_TO_SIZE),
+    route!(GET "/ledger/consistency", READ_LEDGER, Nothing, "That nothing before was changed", None, Gives::Json(shape!(ledger::Consistent)), ledger::consistency, BETWEEN_SIZES),
 ];
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::call::{Call, Reply, Who};
 use super::error::ApiError;
 use super::gate::{Context, Gate};
 use super::openapi;
-use super::routes::{Guard, PREFIX, ROUTES, Route, in_query};
+use super::routes::{Guard, PREFIX, ROUTES, Route};
 use crate::model::Secret;
 use crate::playback::escape_text;
 use crate::policy::Resource;
@@ -92,8 +92,7 @@ async fn answer(
         Guard::SignedIn | Guard::Object(_) => call.actor().map(|_| ())?,
         Guard::Bastion(action) => call.ask(action, Resource::Bastion)?,
     }
-    let known = in_query(route);
-    if let Some(name) = call.query.keys().find(|name| known.iter().all(|(known, ..)| known != name)) {
+    if let Some(name) = call.query.keys().find(|name| route.query.iter().all(|(known, ..)| known != name)) {
         return Err(ApiError::bad_input(format!("{} is not in this route's query", escape_text(name))));
     }
     // Only now: a stranger's megabyte is not read.

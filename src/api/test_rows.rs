@@ -42,7 +42,7 @@ pub(super) async fn row(world: &World, route: &Route) -> Row {
         Some("host-keys" | "targets" | "requests" | "grants" | "revocations") => {
             about_access(world, route, path)
         }
-        _ => about_what_happened(world, route, path),
+        _ => about_what_happened(world, route, path).await,
     }
 }
 
@@ -116,7 +116,7 @@ fn about_access(world: &World, route: &Route, path: String) -> Row {
     }
 }
 
-fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
+async fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
     let none = String::new();
     let live = |path: String| path.replace("{session}", world.live.as_str());
     let over = |path: String| path.replace("{session}", world.over.as_str());
@@ -133,6 +133,16 @@ fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
         ("GET", "/recordings") => ("rita", path, none, Nothing),
         ("GET", "/recordings/{session}/content" | "/recordings/{session}/ledger") => {
             ("rita", over(path), none, Hidden)
+        }
+        ("GET", "/recordings/{session}/key") => ("rita", over(path), none, Hidden),
+        ("PUT", "/recordings/{session}/key") => {
+            let reviewers = world.store.read(|state| state.node().reviewers.clone());
+            let wrapped = data_encoding::BASE64.encode(b"age-encryption.org/v1\n");
+            let body = json!({ "wrapped": wrapped, "reviewers": reviewers }).to_string();
+            ("rita", over(path), body, Hidden)
+        }
+        ("POST", path_of) if path_of.starts_with("/recordings/{session}/") => {
+            about_keeping(world, path_of, over(path)).await
         }
         ("GET", "/reviewers") => ("ada", path, none, Refused),
         ("PUT", "/reviewers") => {
@@ -156,6 +166,27 @@ fn about_what_happened(world: &World, route: &Route, path: String) -> Row {
             ("rita", path, none, Refused)
         }
         _ => unknown(route),
+    }
+}
+
+async fn about_keeping(world: &World, path_of: &str, path: String) -> Row {
+    let (session, recorded) = (world.over.clone(), world.person("erin"));
+    let none = String::new();
+    let reason_of = || "a test".to_owned();
+    match path_of.rsplit('/').next() {
+        Some("hold") => ("ada", path, reason(), Hidden),
+        Some("release") => {
+            let command = Command::HoldRecording { session, reason: reason_of() };
+            world.store.submit(Actor::Operator, command).await.unwrap();
+            ("rita", path, reason(), Hidden)
+        }
+        Some("deletion") => ("rita", path, reason(), Hidden),
+        // Asked by one, confirmed or refused by another.
+        _ => {
+            let command = Command::AskDeletion { session, recorded, reason: reason_of() };
+            world.store.submit(world.actor("rita"), command).await.unwrap();
+            ("ada", path, none, Hidden)
+        }
     }
 }
 

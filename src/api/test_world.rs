@@ -104,10 +104,6 @@ impl Live for Sessions {
         Vec::new()
     }
 
-    fn cosigned(&self) -> Option<String> {
-        Some("note".to_owned())
-    }
-
     fn keeping(&self) -> Option<Keeping> {
         None
     }
@@ -139,11 +135,14 @@ impl World {
         let sessions = Arc::new(Sessions::default());
         let recordings = directory.path().join("recordings");
         std::fs::create_dir(&recordings).unwrap();
+        let cosigned = directory.path().join("cosigned");
+        std::fs::write(&cosigned, "note").unwrap();
         let router = router(Context {
             authenticator: Authenticator::new(Arc::new(store.clone()), Authorities::default(), clock.clone()),
             policy: Engine::load(Some(&policies)).unwrap(),
             store: store.clone(),
             live: Arc::<Sessions>::clone(&sessions),
+            cosigned,
             recordings: recordings.clone(),
             clock,
             node: NodeFacts { fingerprint: SERVER.to_owned(), ..NodeFacts::default() },

@@ -60,14 +60,20 @@ async fn every_route_refuses_nobody_and_strangers_serves_the_right_person_and_is
 }
 
 #[tokio::test]
-async fn the_machines_operator_may_do_everything_but_ask_and_approve() {
+async fn the_machines_operator_may_do_everything_that_does_not_take_a_person() {
     for route in ROUTES {
         let world = World::new().await;
         let (_, path, body, _) = row(&world, route).await;
         let (method, name) = (route.method.as_str(), format!("{} {}", route.method, route.path));
         let response = world.response(From::Operator, method, &path, &body).await;
-        let needs_person =
-            ["/requests/{request}/approve", "/requests"].contains(&route.path) && method == "POST";
+        let needs_person = [
+            "/requests/{request}/approve",
+            "/requests",
+            "/recordings/{session}/release",
+            "/recordings/{session}/deletion",
+            "/recordings/{session}/deletion/confirm",
+        ];
+        let needs_person = needs_person.contains(&route.path) && method == "POST";
         let expected = if needs_person { StatusCode::FORBIDDEN } else { StatusCode::OK };
         assert_eq!(response.status(), expected, "{name}");
     }
@@ -125,6 +131,33 @@ async fn a_recording_that_was_moved_comes_from_where_the_ledger_says() {
     assert_eq!(&bytes[..], b"from the store");
     moved("s3://elsewhere/x.pstn").await;
     assert_eq!(world.call(From::Operator, "GET", &path, "").await.1["error"]["code"], "recording_missing");
+}
+
+#[tokio::test]
+async fn a_deleted_recording_says_by_whom_and_why_instead_of_its_bytes() {
+    let world = World::new().await;
+    let path = |verb: &str| format!("/recordings/{}/{verb}", world.over);
+    let body = json!({ "reason": "a wish" }).to_string();
+    let (ada, rita) = (world.sign_in("ada").await, world.sign_in("rita").await);
+    let (status, asked) = world.call(From::Token(&ada), "POST", &path("deletion"), &body).await;
+    assert_eq!((status, &asked["asked"]["by"]), (StatusCode::OK, &json!("ada")));
+    let (status, answer) = world.call(From::Token(&ada), "POST", &path("deletion/confirm"), "").await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::FORBIDDEN, &json!("separation")));
+    let (_, held) = world.call(From::Token(&ada), "POST", &path("hold"), &body).await;
+    assert_eq!(held["held"]["reason"], "a wish");
+    let (status, answer) = world.call(From::Token(&ada), "POST", &path("release"), &body).await;
+    assert_eq!((status, &answer["error"]["code"]), (StatusCode::FORBIDDEN, &json!("refused")));
+    let (_, answer) = world.call(From::Token(&rita), "POST", &path("deletion/confirm"), "").await;
+    assert_eq!(answer["error"]["code"], "recording_held");
+    world.call(From::Token(&rita), "POST", &path("release"), &body).await;
+    let (status, deleted) = world.call(From::Token(&rita), "POST", &path("deletion/confirm"), "").await;
+    assert_eq!((status, &deleted["state"]), (StatusCode::OK, &json!("deleted")), "{deleted}");
+    let (_, answer) = world.call(From::Token(&rita), "GET", &path("content"), "").await;
+    let words = answer["error"]["message"].as_str().unwrap();
+    assert_eq!(answer["error"]["code"], "recording_deleted");
+    assert!(words.contains("ada asked and rita confirmed: a wish"), "{words}");
+    let (_, answer) = world.call(From::Token(&ada), "POST", &path("deletion"), &body).await;
+    assert_eq!(answer["error"]["code"], "recording_deleted");
 }
 
 /// A rule may look at how somebody signed in, so what is said of them looks at how they could.

@@ -121,8 +121,7 @@ impl Client {
                 Ok(Self { wire: Wire::Http { client, base: "http://postern".to_owned() }, token: None })
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                let opened = Opened::Read(serve::look_offline(directory).map_err(CliError::failed)?);
-                Ok(Self::stopped(directory, opened))
+                Ok(Self::stopped(directory, Opened::Not))
             }
             Err(error) => Err(CliError::unreachable(format!("cannot use {}: {error}", socket.display()))
                 .hint("the control socket is for the user who runs the bastion")),
@@ -251,6 +250,12 @@ impl Stopped {
             Opened::Change(router) => return Ok(router.clone()),
             Opened::Read(router) if !leaves_entry(method, path) => return Ok(router.clone()),
             Opened::Read(_) | Opened::Not => {}
+        }
+        // Opening reads the whole ledger, so it is opened once where the first call changes something already.
+        if matches!(*opened, Opened::Not) && !leaves_entry(method, path) {
+            let router = serve::look_offline(&self.directory).map_err(CliError::failed)?;
+            *opened = Opened::Read(router.clone());
+            return Ok(router);
         }
         // Whoever reads keeps those out who change something, also this process.
         *opened = Opened::Not;

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::credential::keystore::node_key;
 use crate::credential::{Keystore, SealingKey};
 use crate::model::{Clock, Signer as _};
+use crate::serve;
 
 /// Below this, sessions are about to be refused.
 const LITTLE_ROOM: u64 = 1 << 30;
@@ -73,7 +74,10 @@ pub(crate) async fn run(args: &DoctorArgs, run: &Invocation) -> Outcome {
     match Config::load(directory) {
         Err(error) => report.add(Level::Fail, "configuration", error.to_string()),
         Ok(config) => {
-            report.add(Level::Ok, "configuration", format!("node {}", config.node.name));
+            match serve::check(&config) {
+                Err(error) => report.add(Level::Fail, "configuration", error.to_string()),
+                Ok(()) => report.add(Level::Ok, "configuration", format!("node {}", config.node.name)),
+            }
             look_at_room("recordings", &config.recording.directory, &mut report);
             look_at_room("journal", &config.recording.journal, &mut report);
             look_at_node(directory, run, &mut report).await;

@@ -1,7 +1,8 @@
 //! `postern export`: a recording in other people's formats.
 //!
-//! The file appears whole under its name or not at all, for its owner alone, and never over another. An export proves
-//! nothing: only the recording itself can be verified. The formats are in [`crate::playback::export`].
+//! The file appears whole under its name or not at all, for its owner alone, and never over another. A copy in another
+//! format proves nothing: the recording itself can be verified, and so can the evidence of [`super::evidence`]. The
+//! formats are in [`crate::playback::export`].
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ const BUFFER: usize = 256 << 10;
 
 /// Write a recording in another format: asciicast for players, JSON lines for programs, a transcript for people.
 ///
-/// What is typed is left out unless --input is given, since it holds passwords that the screen never showed. A copy
-/// proves nothing: keep the recording itself as evidence.
+/// What is typed is left out unless --input is given, since it holds passwords that the screen never showed. A copy in
+/// one of these formats proves nothing. What proves is the recording itself, and what --evidence writes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
     /// A recording's file, or a session's id (or enough of its beginning).
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: ExportArgs, run: &Invocation) -> Outcome {
         return Err(exists(path));
     }
     let held = source.hold("export", run).await?;
-    let mut events = Events::open(&held, &identity)?;
+    let mut events = Events::open(&held, &identity)?.on_all_cores();
     let (channel, input) = (args.channel, args.input);
     let settings = Settings { format, channel, input, unsanitised: false, is_masked: false };
     let exported = match &args.output {

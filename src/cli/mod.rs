@@ -19,6 +19,7 @@ mod export;
 mod grants;
 mod hardware;
 mod init;
+mod keep;
 mod keygen;
 mod keys;
 mod ledger;
@@ -34,6 +35,7 @@ mod progress;
 mod recordings;
 mod requests;
 mod reviewers;
+mod rewrap;
 #[cfg(test)]
 mod sample;
 mod search;

@@ -10,6 +10,8 @@ use serde_json::json;
 use super::args::Invocation;
 use super::client::{Client, segment, shaped};
 use super::exit::{CliError, Outcome};
+use super::keep::{self, AskedDeletion, DeleteArgs, Deleted, Held, HoldArgs};
+use super::rewrap::{self, RewrapArgs};
 use super::space::Report;
 use super::{out, status, words};
 use crate::model::{EndReason, SessionId, Timestamp};
@@ -36,6 +38,11 @@ pub(crate) struct RecordingsArgs {
 enum Action {
     /// Try again to move recordings that the store did not take; its credentials are read anew.
     Upload,
+    Rewrap(RewrapArgs),
+    Hold(HoldArgs),
+    /// Hold a recording no longer.
+    Release(HoldArgs),
+    Delete(DeleteArgs),
 }
 
 /// A recording, as the bastion lists it.
@@ -53,6 +60,9 @@ pub(crate) struct Listed {
     pub(crate) is_here: bool,
     pub(crate) stored: Option<Stored>,
     refused: Option<String>,
+    pub(crate) held: Option<Held>,
+    asked: Option<AskedDeletion>,
+    pub(crate) deleted: Option<Deleted>,
 }
 
 /// Where a recording was moved to.
@@ -67,6 +77,8 @@ pub(crate) struct Stored {
 pub(crate) enum ListedState {
     /// The bastion stopped while it was written.
     Cut,
+    /// It was deleted.
+    Deleted,
     /// It is whole.
     Finished,
     /// It is being written.
@@ -79,8 +91,13 @@ pub(crate) enum ListedState {
 
 /// Prints the list.
 pub(crate) async fn run(args: RecordingsArgs, run: &Invocation) -> Outcome {
-    if matches!(args.action, Some(Action::Upload)) {
-        return upload(run).await;
+    match &args.action {
+        Some(Action::Upload) => return upload(run).await,
+        Some(Action::Rewrap(args)) => return rewrap::run(args, run).await,
+        Some(Action::Hold(args)) => return keep::hold(args, false, run).await,
+        Some(Action::Release(args)) => return keep::hold(args, true, run).await,
+        Some(Action::Delete(args)) => return keep::delete(args, run).await,
+        None => {}
     }
     let mut path = "/recordings".to_owned();
     let filters = [("person", &args.person), ("target", &args.target)];
@@ -143,6 +160,7 @@ impl Listed {
         let lasted = self.ended.unwrap_or(now).duration_since(self.started).as_secs();
         let state = match (self.state, self.reason) {
             (ListedState::Live, _) => "live".to_owned(),
+            (ListedState::Deleted, _) => "deleted".to_owned(),
             (ListedState::Missing, _) => "MISSING".to_owned(),
             (ListedState::Unreadable, _) => "UNREADABLE".to_owned(),
             (ListedState::Cut, _) => "cut: the bastion stopped".to_owned(),
@@ -156,17 +174,27 @@ impl Listed {
             words::duration(lasted.unsigned_abs()),
             self.bytes.map_or_else(|| "-".to_owned(), words::bytes),
             state,
-            self.kept(),
+            self.kept(now),
         ]
     }
 }
 
 impl Listed {
-    /// Where its file is.
-    fn kept(&self) -> String {
+    /// Where its file is, and what was decided about it.
+    fn kept(&self, now: Timestamp) -> String {
+        if let Some(deleted) = &self.deleted {
+            return deleted.sentence(now);
+        }
         if let Some(why) = &self.refused {
             return format!("the store refuses it: {why}");
         }
+        let held = self.held.as_ref().map(Held::sentence);
+        let asked = self.asked.as_ref().map(|asked| asked.sentence(now));
+        let parts = std::iter::once(self.place()).chain(held).chain(asked);
+        parts.collect::<Vec<_>>().join("; ")
+    }
+
+    fn place(&self) -> String {
         match (&self.stored, self.is_here) {
             (None, true) => "here".to_owned(),
             (None, false) => "-".to_owned(),
@@ -186,7 +214,7 @@ mod tests {
             "session": "ses_aaaaaaaaaaaaaaaa", "person_name": "olga", "login": "deploy", "target": "web-1",
             "started": "2030-01-01T00:00:00Z", "ended": "2030-01-01T00:05:00Z", "bytes": 2048, "frames": 7,
             "reason": "grant_revoked", "state": "finished", "is_here": true,
-            "refused": null, "stored": { "location": "s3://r/x.pstn", "at": "2030-01-01T00:06:00Z" },
+            "refused": null, "held": null, "asked": null, "deleted": null, "stored": { "location": "s3://r/x.pstn", "at": "2030-01-01T00:06:00Z" },
         }))
         .unwrap();
         let now = "2030-01-01T01:00:00Z".parse().unwrap();

@@ -5,11 +5,13 @@
 //! hides what came before it, and is never passed over either. Read next: `verify/mod.rs`.
 
 use std::fs::File;
-use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use data_encoding::BASE64;
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 
 use super::args::Invocation;
 use super::client::{Client, segment};
@@ -17,8 +19,12 @@ use super::exit::{CliError, io_error};
 use super::{out, progress};
 use crate::model::SessionId;
 use crate::recording::event::Event;
-use crate::recording::{Again, Frames, Reader, RecordingError, ReviewerIdentity};
+use crate::recording::{Again, Frames, Header, Reader, RecordingError, ReviewerIdentity};
 
+/// A key that was wrapped again lies beside the recording with this extension.
+pub(crate) const KEYS: &str = "keys";
+/// The largest one, in bytes.
+const LARGEST_KEY: u64 = 64 << 10;
 /// Bytes read from a recording at once.
 const PIECE: usize = 256 << 10;
 
@@ -58,13 +64,53 @@ impl Source {
 pub(crate) struct Held {
     file: File,
     name: String,
+    /// Its key as it was wrapped again, if it was.
+    rewrapped: Option<Vec<u8>>,
+}
+
+/// What the bastion says of a recording's key.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Rewrapped {
+    wrapped: Option<String>,
+    pub(crate) is_current: bool,
+}
+
+impl Rewrapped {
+    /// The age file.
+    pub(crate) fn key(&self) -> Result<Option<Vec<u8>>, CliError> {
+        let decoded = self.wrapped.as_ref().map(|text| BASE64.decode(text.as_bytes())).transpose();
+        decoded
+            .map_err(|_| CliError::failed("what the bastion says about this recording's key makes no sense"))
+    }
+}
+
+/// A recording's key as it was last wrapped again.
+pub(crate) async fn rewrapped(client: &Client, session: &str) -> Result<Rewrapped, CliError> {
+    client.get_as(&format!("/recordings/{}/key", segment(session))).await
 }
 
 impl Held {
-    /// A file on this machine.
+    /// A file on this machine. Its key wrapped again, where it was, lies beside it.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let file = File::open(path).map_err(io_error("read", path))?;
-        Ok(Self { file, name: path.display().to_string() })
+        let beside = path.with_extension(KEYS);
+        let rewrapped = match File::open(&beside) {
+            Ok(file) => {
+                let mut bytes = Vec::new();
+                file.take(LARGEST_KEY).read_to_end(&mut bytes).map_err(io_error("read", &beside))?;
+                Some(bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("read", &beside)(error)),
+        };
+        Ok(Self { file, name: path.display().to_string(), rewrapped })
+    }
+
+    /// Tells an identity of the key that was wrapped again.
+    pub(crate) fn teach(&self, identity: &ReviewerIdentity, header: &Header) {
+        if let Some(key) = &self.rewrapped {
+            identity.learn(header, key.clone());
+        }
     }
 
     /// What to call it: its path or its session.
@@ -109,7 +155,8 @@ pub(crate) async fn fetch_quietly(
         file.write_all(&piece).map_err(failed)?;
         came(piece.len() as u64);
     }
-    Ok(Held { file, name: session.to_owned() })
+    let rewrapped = rewrapped(client, session).await?.key()?;
+    Ok(Held { file, name: session.to_owned(), rewrapped })
 }
 
 /// A recording's events, as far as it can be read.
@@ -123,8 +170,14 @@ impl Events {
     pub(crate) fn open(held: &Held, identity: &ReviewerIdentity) -> Result<Self, CliError> {
         let named = |error| unreadable(held.name(), &error);
         let frames = Frames::new(held.read()?).map_err(named)?;
+        held.teach(identity, frames.header());
         let reader = Reader::new(frames, identity).map_err(named)?;
         Ok(Self { reader, stopped: None })
+    }
+
+    /// Opens its frames on all cores: for one recording, which somebody waits for.
+    pub(crate) fn on_all_cores(self) -> Self {
+        Self { reader: self.reader.on_all_cores(), ..self }
     }
 
     /// The session it records.
@@ -143,8 +196,8 @@ impl Events {
     }
 
     /// A way to read any part again.
-    pub(crate) fn again(&self, held: &Held, identity: &ReviewerIdentity) -> Result<Again, RecordingError> {
-        Again::new(held.file.try_clone()?, self.reader.header().clone(), identity)
+    pub(crate) fn again(&self, held: &Held) -> std::io::Result<Again> {
+        Ok(self.reader.again(held.file.try_clone()?))
     }
 
     /// What stopped the reading before the end, if anything did.

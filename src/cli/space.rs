@@ -20,6 +20,10 @@ pub(crate) struct Space {
     here_bytes: u64,
     /// Bytes that are in a store; what is in both places counts in both.
     stored_bytes: u64,
+    /// Those of them that are held.
+    held: u64,
+    /// Recordings that are deleted; of their bytes only what a store does not give up counts.
+    deleted: u64,
     /// When the oldest began.
     oldest: Option<Timestamp>,
 }
@@ -35,7 +39,15 @@ pub(crate) struct Report {
 impl Space {
     fn add(&mut self, listed: &Listed) {
         let bytes = listed.bytes.unwrap_or_default();
+        if let Some(deleted) = &listed.deleted {
+            self.deleted += 1;
+            if deleted.has_copy() {
+                self.stored_bytes = self.stored_bytes.saturating_add(bytes);
+            }
+            return;
+        }
         self.recordings += 1;
+        self.held += u64::from(listed.held.is_some());
         self.bytes = self.bytes.saturating_add(bytes);
         if listed.is_here {
             self.here_bytes = self.here_bytes.saturating_add(bytes);
@@ -46,7 +58,7 @@ impl Space {
         self.oldest = self.oldest.map_or(Some(listed.started), |oldest| Some(oldest.min(listed.started)));
     }
 
-    fn cells(&self, of: &str, name: &str, now: Timestamp) -> [String; 7] {
+    fn cells(&self, of: &str, name: &str, now: Timestamp) -> [String; 9] {
         [
             of.to_owned(),
             name.to_owned(),
@@ -54,6 +66,8 @@ impl Space {
             words::bytes(self.bytes),
             words::bytes(self.here_bytes),
             words::bytes(self.stored_bytes),
+            self.held.to_string(),
+            self.deleted.to_string(),
             self.oldest.map_or_else(|| "-".to_owned(), |oldest| words::relative(oldest, now)),
         ]
     }
@@ -79,9 +93,10 @@ impl Report {
             out::json(&json!({ "all": self.all, "targets": self.targets, "people": self.people }));
             return;
         }
-        let headings = ["of", "name", "recordings", "size", "here", "in the store", "oldest"];
+        let headings =
+            ["of", "name", "recordings", "size", "here", "in the store", "held", "deleted", "oldest"];
         let mut table = out::Table::new(&headings, "no recordings that you may read");
-        if self.all.recordings > 0 {
+        if self.all.recordings + self.all.deleted > 0 {
             for (of, spaces) in [("target", &self.targets), ("person", &self.people)] {
                 for (name, space) in largest_first(spaces) {
                     table.row(space.cells(of, name, now));
@@ -109,7 +124,7 @@ mod tests {
         shaped(json!({
             "session": "ses_aaaaaaaaaaaaaaaa", "person_name": person, "login": "deploy", "target": target,
             "started": format!("2030-01-{day:02}T00:00:00Z"), "ended": null, "bytes": bytes, "reason": null,
-            "state": "finished", "refused": null, "is_here": is_here, "stored": stored,
+            "state": "finished", "refused": null, "held": null, "asked": null, "deleted": null, "is_here": is_here, "stored": stored,
         }))
         .unwrap()
     }

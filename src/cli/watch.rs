@@ -92,8 +92,7 @@ impl Follower {
         {
             shown.screen = self.sanitiser.feed(data);
         }
-        self.timeline.observe(event);
-        for entry in std::mem::take(&mut self.timeline.entries) {
+        for entry in self.timeline.entries_of(event) {
             // A prompt's commands of the channel shown are on the screen already.
             let is_on_screen =
                 self.channel == Some(entry.channel) && entry.kind == crate::playback::timeline::Kind::Command;

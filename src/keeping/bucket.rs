@@ -4,7 +4,7 @@
 //! are given to a client of its own, since only so does the signature cover them: what makes an object carries its lock,
 //! what completes an upload its condition. Read next: `place.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,8 @@ use object_store::{
 };
 
 use super::fault::Fault;
-use super::place::Stream;
+use super::place::{Credential, Removal, Stream};
+use super::removal::Raw;
 use crate::config::{Lock, RecordingStore};
 use crate::model::{Clock, Timestamp};
 
@@ -28,7 +29,8 @@ const TRIES: usize = 2;
 const TRYING: Duration = Duration::from_secs(10);
 /// The longest text of a store's answer that is kept.
 const LONGEST: usize = 300;
-const DAY: i64 = 24 * 3600;
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 
 /// The bucket.
 pub(super) struct Bucket {
@@ -36,9 +38,13 @@ pub(super) struct Bucket {
     plain: AmazonS3,
     completing: AmazonS3,
     builder: AmazonS3Builder,
+    /// What makes objects with a lock, and until when that lock lasts.
+    locking: Mutex<Option<(i64, Arc<AmazonS3>)>>,
     prefix: String,
     lock: Option<(Lock, i64)>,
     clock: Clock,
+    client: HttpClient,
+    region: String,
 }
 
 /// Gives every client the one connection pool, with our TLS.
@@ -57,7 +63,7 @@ impl Bucket {
         bucket: &str,
         prefix: &str,
         config: &RecordingStore,
-        credentials: &[(String, String)],
+        credentials: &[Credential],
         client: reqwest::Client,
         clock: Clock,
     ) -> Result<Self, Fault> {
@@ -75,11 +81,13 @@ impl Bucket {
                     base: 2.0,
                 },
             })
-            .with_http_connector(Connector(client));
+            .with_http_connector(Connector(client.clone()));
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
+        // The library keeps its own copies, which are not wiped.
         for (name, value) in credentials {
+            let value = value.expose();
             builder = match name.as_str() {
                 "AWS_ACCESS_KEY_ID" => builder.with_access_key_id(value),
                 "AWS_SECRET_ACCESS_KEY" => builder.with_secret_access_key(value),
@@ -93,9 +101,12 @@ impl Bucket {
             plain: builder.clone().build().map_err(unusable)?,
             completing: with_headers(&builder, condition).map_err(unusable)?,
             builder,
+            locking: Mutex::default(),
             prefix: prefix.to_owned(),
             lock: config.lock.map(|lock| (lock, i64::from(config.lock_days).saturating_mul(DAY))),
             clock,
+            client: HttpClient::new(client),
+            region: config.region.clone(),
         })
     }
 
@@ -143,14 +154,45 @@ impl Bucket {
         Ok((size, found.into_stream().map_err(std::io::Error::other).boxed()))
     }
 
+    pub(super) async fn remove(&self, name: &str) -> Result<Removal, Fault> {
+        let key = self.key(name);
+        let object = match self.plain.head(&key).await.map_err(|error| fault(&error)) {
+            Ok(object) => object,
+            Err(Fault::Missing(_)) => return Ok(Removal::Gone),
+            // Of one object: who may not list what is in a bucket is told so of what is gone, too.
+            Err(Fault::Barred(_)) => {
+                let why = "the store says that it may not be read, or is gone".to_owned();
+                return Ok(Removal::Kept { why, until: None });
+            }
+            Err(error) => return Err(error),
+        };
+        let made = object.last_modified.timestamp();
+        let locked = self.lock.map(|(_, length_s)| made.saturating_add(length_s));
+        let raw = Raw { store: &self.plain, client: &self.client, region: &self.region };
+        let until = locked.and_then(|until| Timestamp::from_second(until).ok());
+        let until = until.filter(|until| *until > self.clock.now());
+        raw.remove(&key, object.version.as_deref(), until).await
+    }
+
     fn key(&self, name: &str) -> Path {
         if self.prefix.is_empty() { Path::from(name) } else { Path::from(format!("{}/{name}", self.prefix)) }
     }
 
-    /// The client that makes objects, with a lock that begins now.
+    /// The client that makes objects, with a lock that begins now. One serves for all that is made in an hour.
     fn making(&self) -> Result<Arc<AmazonS3>, Fault> {
         let Some((lock, length_s)) = &self.lock else { return Ok(Arc::new(self.plain.clone())) };
         let until = self.clock.now().as_second().saturating_add(*length_s);
+        let until = until.saturating_add(HOUR - 1).div_euclid(HOUR).saturating_mul(HOUR);
+        let mut locking = self.locking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = locking.as_ref().filter(|(lasts, _)| *lasts == until) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(self.locked(*lock, until)?);
+        *locking = Some((until, Arc::clone(&client)));
+        Ok(client)
+    }
+
+    fn locked(&self, lock: Lock, until: i64) -> Result<AmazonS3, Fault> {
         let until = Timestamp::from_second(until).unwrap_or(Timestamp::MAX);
         let until = until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let mut headers = HeaderMap::new();
@@ -162,7 +204,7 @@ impl Bucket {
         if let Ok(until) = HeaderValue::from_str(&until) {
             headers.insert("x-amz-object-lock-retain-until-date", until);
         }
-        with_headers(&self.builder, headers).map(Arc::new).map_err(|error| Fault::Barred(short(&error)))
+        with_headers(&self.builder, headers).map_err(|error| Fault::Barred(short(&error)))
     }
 }
 
@@ -194,15 +236,19 @@ fn short(error: &Error) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
+    told(&cause.to_string())
+}
+
+/// The code and message of a store's answer, or all of it where it has none.
+pub(super) fn told(text: &str) -> String {
     let code = |text: &str, tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
         rest.split_once(&format!("</{tag}>")).map(|(inside, _)| inside.to_owned())
     };
-    let text = cause.to_string();
-    let text = match (code(&text, "Code"), code(&text, "Message")) {
+    let text = match (code(text, "Code"), code(text, "Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => text,
+        (None, None) => text.to_owned(),
     };
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
 }
@@ -221,6 +267,7 @@ fn whole(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Secret;
 
     fn generic(words: &str) -> Error {
         Error::Generic { store: "S3", source: words.to_owned().into() }
@@ -236,29 +283,87 @@ mod tests {
         assert_eq!(short(&generic(&"x".repeat(999))).len(), LONGEST);
     }
 
-    /// What one request looked like, to a server that says yes.
-    async fn sent(config: &RecordingStore) -> String {
+    /// A bucket at a server that answers one request after another, and what those looked like.
+    fn served(
+        config: &RecordingStore,
+        answers: Vec<String>,
+    ) -> (Bucket, std::thread::JoinHandle<Vec<String>>) {
         use std::io::{Read as _, Write as _};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-                head.extend(byte);
+            let mut heads = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                    head.extend(byte);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+                heads.push(String::from_utf8(head).unwrap());
             }
-            let answer = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(answer.as_bytes()).unwrap();
-            String::from_utf8(head).unwrap()
+            heads
         });
         let config = RecordingStore { endpoint: Some(endpoint), ..config.clone() };
         let credentials = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
-        let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let credentials = credentials.map(|(name, value)| (name.to_owned(), Secret::new(value.to_owned())));
         let clock = Clock::manual(Timestamp::from_second(1_800_000_000).unwrap());
         let client = super::super::upload::test_client();
-        let bucket = Bucket::open("recordings", "a", &config, &credentials, client, clock).unwrap();
+        (Bucket::open("recordings", "a", &config, &credentials, client, clock).unwrap(), server)
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    /// What one request looked like, to a server that says yes.
+    async fn sent(config: &RecordingStore) -> String {
+        let (bucket, server) = served(config, vec![answer("200 OK", "ETag: \"x\"\r\n", "")]);
         bucket.put("ses.pstn", Bytes::new()).await.unwrap();
-        server.join().unwrap()
+        server.join().unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_version_is_removed_by_its_name_and_a_refusal_is_told_with_the_locks_end() {
+        let there =
+            "Last-Modified: Fri, 15 Jan 2027 08:00:00 GMT\r\nETag: \"x\"\r\nx-amz-version-id: v+1\r\n";
+        let locked = format!("{there}x-amz-object-lock-retain-until-date: 2030-01-01T00:00:00Z\r\n");
+        let yes = |headers: &str| answer("200 OK", headers, "");
+        let no =
+            |status: &str, code: &str| answer(status, "", &format!("<Error><Code>{code}</Code></Error>"));
+        let kept = |why: &str, until: Option<&str>| {
+            Ok(Removal::Kept { why: why.to_owned(), until: until.map(|until| until.parse().unwrap()) })
+        };
+        let denied = || no("403 Forbidden", "AccessDenied");
+        let end = Some("2030-01-01T00:00:00Z");
+        for (answers, expected) in [
+            (vec![no("404 Not Found", "")], Ok(Removal::Gone)),
+            (vec![yes(there), answer("204 No Content", "", "")], Ok(Removal::Gone)),
+            (vec![yes(there), denied(), yes(&locked)], kept("AccessDenied", end)),
+            (
+                vec![yes(there), no("400 Bad Request", "ObjectLocked"), yes(&locked)],
+                kept("ObjectLocked", end),
+            ),
+            (vec![yes(there), denied(), denied()], kept("AccessDenied", None)),
+            (vec![yes(there), no("503 Slow Down", "SlowDown")], Err(Fault::Transient("SlowDown".to_owned()))),
+        ] {
+            let (bucket, server) = served(&RecordingStore::default(), answers);
+            assert_eq!(bucket.remove("ses.pstn").await, expected);
+            if let Some(delete) = server.join().unwrap().get(1) {
+                assert!(delete.starts_with("DELETE /recordings/a/ses.pstn?versionId=v%2B1 "), "{delete}");
+                assert!(
+                    delete.contains("AWS4-HMAC-SHA256") && !delete.contains("X-Amz-Signature"),
+                    "{delete}"
+                );
+            }
+        }
+        // Where the store does not say, what it was told when the object was made counts.
+        let config =
+            RecordingStore { lock: Some(Lock::Governance), lock_days: 2, ..RecordingStore::default() };
+        let (bucket, server) = served(&config, vec![yes(there), denied(), denied()]);
+        assert_eq!(bucket.remove("ses.pstn").await, kept("AccessDenied", Some("2027-01-17T08:00:00Z")));
+        server.join().unwrap();
     }
 
     #[tokio::test]

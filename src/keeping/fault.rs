@@ -30,15 +30,23 @@ impl Fault {
 
     /// What a store's answer means, by its HTTP status and the code in its text.
     pub(super) fn answered(status: u16, words: &str) -> Self {
+        let says = |codes: &[&str]| codes.iter().any(|code| words.contains(code));
         let words = words.to_owned();
+        let credentials =
+            |words: &str| Self::Barred(format!("it refuses the bastion's credentials: {words}"));
         match status {
             404 => Self::Missing(words),
             // A part that is gone: the upload begins anew.
-            400 if words.contains("InvalidPart") => Self::Missing(words),
+            400 if says(&["InvalidPart"]) => Self::Missing(words),
+            // The connection was slow, broke off, or changed a bit.
+            400 if says(&["RequestTimeout", "IncompleteBody", "BadDigest"]) => Self::Transient(words),
+            400 if says(&["ExpiredToken", "InvalidToken"]) => credentials(&words),
+            401 | 403 => credentials(&words),
             // 409 is what some stores say when two write at once.
             409 | 412 => Self::Exists,
             408 | 425 | 429 => Self::Transient(words),
-            401 | 403 => Self::Barred(format!("it refuses the bastion's credentials: {words}")),
+            // It cannot do what is asked, whichever object it is.
+            501 => Self::Barred(words),
             400..=499 => Self::Refused(words),
             _ => Self::Transient(words),
         }
@@ -58,6 +66,10 @@ mod tests {
             (404, "NoSuchUpload", Fault::Missing("NoSuchUpload".to_owned())),
             (400, "<Code>InvalidPart</Code>", Fault::Missing("<Code>InvalidPart</Code>".to_owned())),
             (400, "InvalidArgument", Fault::Refused("InvalidArgument".to_owned())),
+            (400, "RequestTimeout: x", Fault::Transient("RequestTimeout: x".to_owned())),
+            (400, "IncompleteBody: x", Fault::Transient("IncompleteBody: x".to_owned())),
+            (400, "BadDigest: x", Fault::Transient("BadDigest: x".to_owned())),
+            (501, "NotImplemented: x", Fault::Barred("NotImplemented: x".to_owned())),
             (412, "", Fault::Exists),
             (409, "", Fault::Exists),
         ] {
@@ -67,5 +79,8 @@ mod tests {
             matches!(Fault::answered(403, "AccessDenied"), Fault::Barred(words) if words.contains("AccessDenied"))
         );
         assert!(matches!(Fault::answered(401, ""), Fault::Barred(_)));
+        for code in ["ExpiredToken", "InvalidToken"] {
+            assert!(matches!(Fault::answered(400, code), Fault::Barred(words) if words.contains(code)));
+        }
     }
 }

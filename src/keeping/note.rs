@@ -44,14 +44,14 @@ impl Note {
         }
     }
 
-    /// Writes it in place of an older one, whole or not at all.
+    /// Writes it in place of an older one, whole or not at all. One that a crash takes costs another upload, which is
+    /// less than every part waiting for the disk.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let directory = path.parent().unwrap_or(path);
         std::fs::create_dir_all(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         serde_json::to_writer(&mut file, self)?;
         file.flush()?;
-        file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }

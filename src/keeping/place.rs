@@ -15,10 +15,13 @@ use super::bucket::Bucket;
 use super::directory::Directory;
 use super::fault::Fault;
 use crate::config::RecordingStore;
-use crate::model::Clock;
+use crate::model::{Clock, Secret, Timestamp};
 
 /// An object's bytes as they come.
 pub type Stream = BoxStream<'static, io::Result<Bytes>>;
+
+/// A credential's name and value.
+pub(super) type Credential = (String, Secret<String>);
 
 /// Bytes read at once.
 const PIECE: usize = 256 << 10;
@@ -26,6 +29,20 @@ const PIECE: usize = 256 << 10;
 const HANDED_OVER: &str = "postern-store";
 /// The largest file of credentials, in bytes.
 const LARGEST: u64 = 16 << 10;
+
+/// What became of an object that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// There is none any more.
+    Gone,
+    /// The store keeps it.
+    Kept {
+        /// What it says.
+        why: String,
+        /// Until when, where that is known.
+        until: Option<Timestamp>,
+    },
+}
 
 /// Where recordings are moved to.
 pub struct Place {
@@ -60,6 +77,29 @@ impl Place {
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether it is one of these directories or lies in one. Blocks.
+    #[must_use]
+    pub fn is_within(&self, directories: &[&Path]) -> bool {
+        match &self.kind {
+            Kind::Bucket(_) => false,
+            Kind::Directory(directory) => directories.iter().any(|other| directory.is_within(other)),
+        }
+    }
+
+    /// Whether what has this name is not a copy of a file but the file itself.
+    ///
+    /// # Errors
+    /// When that could not be found out.
+    pub async fn is_file(&self, name: &str, file: &Path) -> Result<bool, Fault> {
+        match &self.kind {
+            Kind::Bucket(_) => Ok(false),
+            Kind::Directory(directory) => {
+                let file = file.to_owned();
+                blocking(directory, name, move |directory, name| Ok(directory.is_file(name, &file))).await
+            }
+        }
     }
 
     pub(super) async fn begin(&self, name: &str) -> Result<String, Fault> {
@@ -140,6 +180,17 @@ impl Place {
         }
     }
 
+    /// Removes an object for good, whatever versions of it the store keeps.
+    ///
+    /// # Errors
+    /// When that could not be found out. A store that refuses is no error.
+    pub async fn remove(&self, name: &str) -> Result<Removal, Fault> {
+        match &self.kind {
+            Kind::Bucket(bucket) => bucket.remove(name).await,
+            Kind::Directory(directory) => blocking(directory, name, Directory::remove).await,
+        }
+    }
+
     /// An object's length and bytes.
     ///
     /// # Errors
@@ -176,7 +227,7 @@ async fn blocking<R: Send + 'static>(
 }
 
 /// The `NAME=VALUE` lines of the file with credentials, where there is one.
-fn credentials(named: Option<&Path>) -> Result<Vec<(String, String)>, Fault> {
+fn credentials(named: Option<&Path>) -> Result<Vec<Credential>, Fault> {
     let handed =
         std::env::var_os("CREDENTIALS_DIRECTORY").map(|directory| Path::new(&directory).join(HANDED_OVER));
     let path = match (named, handed) {
@@ -190,8 +241,8 @@ fn credentials(named: Option<&Path>) -> Result<Vec<(String, String)>, Fault> {
     if length > LARGEST {
         return Err(wrong(&"the file is too long"));
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
-    let lines: Vec<_> = parse(&text);
+    let text = Secret::new(std::fs::read_to_string(&path).map_err(|error| wrong(&error))?);
+    let lines: Vec<_> = parse(text.expose());
     let has = |name: &str| lines.iter().any(|(given, _)| given == name);
     if has("AWS_ACCESS_KEY_ID") && has("AWS_SECRET_ACCESS_KEY") {
         return Ok(lines);
@@ -199,11 +250,11 @@ fn credentials(named: Option<&Path>) -> Result<Vec<(String, String)>, Fault> {
     Err(wrong(&"it needs the lines AWS_ACCESS_KEY_ID=… and AWS_SECRET_ACCESS_KEY=…"))
 }
 
-fn parse(text: &str) -> Vec<(String, String)> {
+fn parse(text: &str) -> Vec<Credential> {
     let line = |line: &str| {
         let (name, value) = line.trim().split_once('=')?;
         let value = value.trim().trim_matches('"');
-        (!name.starts_with('#')).then(|| (name.trim().to_uppercase(), value.to_owned()))
+        (!name.starts_with('#')).then(|| (name.trim().to_uppercase(), Secret::new(value.to_owned())))
     };
     text.lines().filter_map(line).collect()
 }
@@ -219,8 +270,9 @@ mod tests {
         std::fs::write(&path, "# for recordings\nAWS_ACCESS_KEY_ID = \"a\"\naws_secret_access_key=b=c\n")
             .unwrap();
         let found = credentials(Some(&path)).unwrap();
-        assert_eq!(found[1], ("AWS_SECRET_ACCESS_KEY".to_owned(), "b=c".to_owned()));
-        assert_eq!(found[0].1, "a");
+        let found: Vec<_> =
+            found.iter().map(|(name, value)| (name.as_str(), value.expose().as_str())).collect();
+        assert_eq!(found, [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b=c")]);
         std::fs::write(&path, "AWS_ACCESS_KEY_ID=secret-id\n").unwrap();
         let error = credentials(Some(&path)).unwrap_err().to_string();
         assert!(error.contains("AWS_SECRET_ACCESS_KEY") && !error.contains("secret-id"), "{error}");

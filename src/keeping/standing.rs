@@ -13,8 +13,6 @@ use crate::model::SessionId;
 const SHORTEST: Duration = Duration::from_secs(1);
 /// …and the longest.
 const LONGEST: Duration = Duration::from_secs(60);
-/// The most refusals that are named.
-const MOST_NAMED: usize = 20;
 
 /// How it stands.
 #[derive(Debug, Default)]
@@ -48,7 +46,7 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Whether somebody has to see to it: it is not tried again by itself.
     pub needs_somebody: bool,
-    /// Recordings that are not taken, the first few.
+    /// Recordings that are not taken.
     pub refused: Vec<Refusal>,
 }
 
@@ -70,9 +68,10 @@ impl Standing {
         (self.waiting, self.waiting_bytes) = (waiting, bytes);
     }
 
-    /// Something was done: the place is well.
-    pub fn went_well(&mut self) {
-        (self.trouble, self.pause, self.rests) = (None, Duration::ZERO, Duration::ZERO);
+    /// Something was done: the place is well. Whether that is news.
+    pub fn went_well(&mut self) -> bool {
+        (self.pause, self.rests) = (Duration::ZERO, Duration::ZERO);
+        self.trouble.take().is_some()
     }
 
     /// Something was not done; whether that is news.
@@ -109,7 +108,7 @@ impl Standing {
             waiting_bytes: self.waiting_bytes,
             trouble: self.barred.clone().or_else(|| self.trouble.clone()),
             needs_somebody: self.barred.is_some() || !self.refused.is_empty(),
-            refused: self.refused.iter().take(MOST_NAMED).map(refusal).collect(),
+            refused: self.refused.iter().map(refusal).collect(),
         }
     }
 }
@@ -131,7 +130,7 @@ mod tests {
             assert!(!standing.failed(&session, &down, now), "and only the first");
         }
         assert!(standing.status().trouble.is_some() && !standing.status().needs_somebody);
-        standing.went_well();
+        assert!(standing.went_well() && !standing.went_well(), "that is news once");
         assert!(standing.may_try(now) && standing.status().trouble.is_none());
     }
 
@@ -143,6 +142,10 @@ mod tests {
         assert!(standing.may_try(now) && standing.may_send(&other) && !standing.may_send(&one));
         assert!(standing.failed(&other, &Fault::Barred("403".to_owned()), now));
         assert!(!standing.may_try(now + LONGEST) && standing.status().needs_somebody);
+        for session in std::iter::repeat_with(|| SessionId::random().unwrap()).take(50) {
+            standing.failed(&session, &Fault::Refused("taken".to_owned()), now);
+        }
+        assert_eq!(standing.status().refused.len(), 51, "each says why it was not taken");
         standing.again();
         assert!(standing.may_try(now) && standing.may_send(&one) && !standing.status().needs_somebody);
     }

@@ -6,10 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
 
 use super::directory::stretch;
 use super::fault::Fault;
@@ -25,6 +26,8 @@ const LONG: u64 = 2;
 const MARGIN: u64 = 4 << 20;
 /// How often an upload that the store has forgotten begins anew before that waits for later.
 const ANEW: usize = 3;
+/// Pieces read back that may wait to be hashed.
+const PIECES: usize = 4;
 
 /// One file to be sent.
 pub struct Job<'a> {
@@ -56,25 +59,27 @@ struct Known {
 }
 
 impl Job<'_> {
-    /// Sends the parts that are certain of a file that is still written.
+    /// Sends the parts that are certain of a file that is still written; whether there were any.
     ///
     /// # Errors
     /// As [`Self::finish`].
-    pub async fn ahead(&self) -> Result<(), Fault> {
+    pub async fn ahead(&self) -> Result<bool, Fault> {
         let length = tokio::fs::metadata(&self.file).await.map_err(unread)?.len();
         let whole = length.saturating_sub(MARGIN) / PART;
         if !(LONG..MOST_PARTS).contains(&whole) {
-            return Ok(());
+            return Ok(false);
         }
-        let mut note = match self.load()? {
+        let mut note = match self.load().await? {
             Some(note) if note.location == self.location() && note.part_bytes == PART => note,
             Some(stale) => self.anew(Some(&stale)).await?,
             None => self.anew(None).await?,
         };
+        let before = note.parts.len();
         match self.send(&mut note, whole).await {
+            Ok(()) => Ok(note.parts.len() > before),
             // The store has forgotten it: the next round, or the end, begins anew.
-            Err(Fault::Missing(_)) => self.forget(),
-            other => other,
+            Err(Fault::Missing(_)) => self.forget().await.map(|()| false),
+            Err(error) => Err(error),
         }
     }
 
@@ -84,9 +89,8 @@ impl Job<'_> {
     /// When it is not there for sure. [`Fault::Refused`] when another object has its name.
     pub async fn finish(&self) -> Result<Sent, Fault> {
         let file = self.file.clone();
-        let known = tokio::task::spawn_blocking(move || digests(&file)).await;
-        let known = known.map_err(|error| Fault::Transient(error.to_string()))??;
-        let note = self.load()?;
+        let known = apart(move || digests(&file)).await?;
+        let note = self.load().await?;
         let sent = match &note {
             None if known.bytes <= PART => self.put(&known).await,
             _ => self.in_parts(&known, note).await,
@@ -96,14 +100,28 @@ impl Job<'_> {
             Err(Fault::Exists) => true,
             Err(error) => return Err(error),
         };
+        // A file is no evidence for itself.
+        if was_there && self.place.is_file(self.name, &self.file).await? {
+            return Err(Fault::Barred(format!("{} is where recordings are made", self.place.address())));
+        }
         self.read_back(&known, was_there).await?;
-        self.forget()?;
+        self.forget().await?;
         Ok(Sent { bytes: known.bytes, sha256: known.sha256 })
     }
 
+    /// Throws away what was sent of a file that is not to be sent after all.
+    ///
+    /// # Errors
+    /// When the store could not be told.
+    pub async fn throw_away(&self) -> Result<(), Fault> {
+        let Some(note) = self.load().await? else { return Ok(()) };
+        self.abandon(&note).await?;
+        self.forget().await
+    }
+
     async fn put(&self, known: &Known) -> Result<(), Fault> {
-        let bytes = self.stretch(0).await?;
-        if bytes.len() as u64 != known.bytes {
+        let (bytes, sha256) = self.stretch(0).await?;
+        if sha256 != known.sha256 {
             return Err(Fault::Transient("the file changed while it was read".to_owned()));
         }
         self.place.put(self.name, bytes).await.map_err(no_bucket)
@@ -134,7 +152,7 @@ impl Job<'_> {
                     if self.place.size(self.name).await.is_ok() {
                         return Err(Fault::Exists);
                     }
-                    self.forget()?;
+                    self.forget().await?;
                 }
                 Err(Fault::Exists) => {
                     self.place.abort(self.name, &under_way.upload).await.ok();
@@ -148,16 +166,23 @@ impl Job<'_> {
 
     /// Begins an upload, and notes it before anything is sent. An older one is thrown away.
     async fn anew(&self, stale: Option<&Note>) -> Result<Note, Fault> {
-        if let Some(stale) = stale.filter(|stale| stale.location == self.location()) {
-            match self.place.abort(self.name, &stale.upload).await {
-                Ok(()) | Err(Fault::Missing(_)) => {}
-                Err(error) => return Err(error),
-            }
+        if let Some(stale) = stale {
+            self.abandon(stale).await?;
         }
         let upload = self.place.begin(self.name).await.map_err(no_bucket)?;
         let note = Note { location: self.location(), upload, part_bytes: PART, parts: Vec::new() };
-        self.save(&note)?;
+        self.save(&note).await?;
         Ok(note)
+    }
+
+    async fn abandon(&self, note: &Note) -> Result<(), Fault> {
+        if note.location != self.location() {
+            return Ok(());
+        }
+        match self.place.abort(self.name, &note.upload).await {
+            Ok(()) | Err(Fault::Missing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends the parts up to the `count`-th that are not there yet.
@@ -165,11 +190,10 @@ impl Job<'_> {
         while (note.parts.len() as u64) < count {
             let index = note.parts.len();
             let offset = (index as u64).saturating_mul(PART);
-            let bytes = self.stretch(offset).await?;
-            let sha256 = hex(Context::new(&SHA256), &bytes);
+            let (bytes, sha256) = self.stretch(offset).await?;
             let name = self.place.part(self.name, &note.upload, (index, offset), bytes).await?;
             note.parts.push(Part { name, sha256 });
-            self.save(note)?;
+            self.save(note).await?;
         }
         Ok(())
     }
@@ -191,14 +215,25 @@ impl Job<'_> {
             }
             Err(error) => return Err(error),
         };
-        let (mut context, mut length) = (Context::new(&SHA256), 0_u64);
-        while let Some(piece) = pieces.next().await {
-            let piece =
-                piece.map_err(|error| Fault::Transient(format!("reading it back broke off: {error}")))?;
-            context.update(&piece);
-            length += piece.len() as u64;
-        }
-        if length == known.bytes && HEXLOWER.encode(context.finish().as_ref()) == known.sha256 {
+        let (feed, mut fed) = mpsc::channel(PIECES);
+        let hashing = apart(move || {
+            let (mut context, mut length) = (Context::new(&SHA256), 0_u64);
+            while let Some(piece) = fed.blocking_recv() {
+                let piece: Bytes = piece;
+                context.update(&piece);
+                length += piece.len() as u64;
+            }
+            Ok((length, HEXLOWER.encode(context.finish().as_ref())))
+        });
+        let reading = async move {
+            while let Some(piece) = pieces.next().await {
+                let broken = |error| Fault::Transient(format!("reading it back broke off: {error}"));
+                feed.send(piece.map_err(broken)?).await.ok();
+            }
+            Ok(())
+        };
+        let ((length, sha256), ()) = tokio::try_join!(hashing, reading)?;
+        if length == known.bytes && sha256 == known.sha256 {
             return Ok(());
         }
         let location = self.location();
@@ -209,29 +244,43 @@ impl Job<'_> {
         }))
     }
 
-    async fn stretch(&self, offset: u64) -> Result<Bytes, Fault> {
+    /// The part that begins there, and its SHA-256.
+    async fn stretch(&self, offset: u64) -> Result<(Bytes, String), Fault> {
         let file = self.file.clone();
-        let most = usize::try_from(PART).unwrap_or(usize::MAX);
-        let read = tokio::task::spawn_blocking(move || stretch(&file, offset, most)).await;
-        let bytes = read.map_err(|error| Fault::Transient(error.to_string()))?.map_err(unread)?;
-        Ok(Bytes::from(bytes))
+        let read = move || {
+            let bytes = part(&file, offset)?;
+            let sha256 = hex(&bytes);
+            Ok((Bytes::from(bytes), sha256))
+        };
+        apart(read).await
     }
 
     fn location(&self) -> String {
         self.place.address().of(self.name)
     }
 
-    fn load(&self) -> Result<Option<Note>, Fault> {
-        Note::load(&self.note).map_err(|error| Fault::local("read what was sent so far", &error))
+    async fn load(&self) -> Result<Option<Note>, Fault> {
+        let path = self.note.clone();
+        let load = move || Note::load(&path).map_err(|e| Fault::local("read what was sent so far", &e));
+        apart(load).await
     }
 
-    fn save(&self, note: &Note) -> Result<(), Fault> {
-        note.save(&self.note).map_err(|error| Fault::local("note what was sent", &error))
+    async fn save(&self, note: &Note) -> Result<(), Fault> {
+        let (path, note) = (self.note.clone(), note.clone());
+        apart(move || note.save(&path).map_err(|e| Fault::local("note what was sent", &e))).await
     }
 
-    fn forget(&self) -> Result<(), Fault> {
-        Note::remove(&self.note).map_err(|error| Fault::local("forget what was sent", &error))
+    async fn forget(&self) -> Result<(), Fault> {
+        let path = self.note.clone();
+        apart(move || Note::remove(&path).map_err(|e| Fault::local("forget what was sent", &e))).await
     }
+}
+
+/// Does something where it may block.
+async fn apart<R: Send + 'static>(
+    act: impl FnOnce() -> Result<R, Fault> + Send + 'static,
+) -> Result<R, Fault> {
+    tokio::task::spawn_blocking(act).await.map_err(|error| Fault::Transient(error.to_string()))?
 }
 
 /// What is missing when an object is to be made is the bucket.
@@ -247,22 +296,24 @@ fn unread(error: std::io::Error) -> Fault {
     Fault::local("read the recording", &error)
 }
 
-fn hex(mut context: Context, bytes: &[u8]) -> String {
-    context.update(bytes);
-    HEXLOWER.encode(context.finish().as_ref())
+fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
+}
+
+fn part(path: &Path, offset: u64) -> Result<Vec<u8>, Fault> {
+    stretch(path, offset, usize::try_from(PART).unwrap_or(usize::MAX)).map_err(unread)
 }
 
 fn digests(path: &Path) -> Result<Known, Fault> {
-    let most = usize::try_from(PART).unwrap_or(usize::MAX);
     let (mut whole, mut parts, mut length) = (Context::new(&SHA256), Vec::new(), 0_u64);
     loop {
-        let part = stretch(path, length, most).map_err(unread)?;
+        let part = part(path, length)?;
         if part.is_empty() {
             break;
         }
         whole.update(&part);
         length += part.len() as u64;
-        parts.push(hex(Context::new(&SHA256), &part));
+        parts.push(hex(&part));
     }
     Ok(Known { bytes: length, sha256: HEXLOWER.encode(whole.finish().as_ref()), parts })
 }

@@ -2,6 +2,7 @@
 //!
 //! A store over the network is tried in the suite, with the real program.
 
+use super::super::place::Removal;
 use super::*;
 use crate::config::RecordingStore;
 use crate::model::Clock;
@@ -52,7 +53,7 @@ async fn short_and_long_files_arrive_as_they_are() {
         let content = bytes(length);
         world.write(&content);
         let sent = world.job().finish().await.unwrap();
-        assert_eq!((sent.bytes, sent.sha256), (length, hex(Context::new(&SHA256), &content)));
+        assert_eq!((sent.bytes, sent.sha256), (length, hex(&content)));
         assert!(world.arrived() == content, "{length}");
         // Again is nothing new.
         assert_eq!(world.job().finish().await.unwrap().bytes, length);
@@ -64,10 +65,10 @@ async fn a_long_one_is_sent_while_it_is_written_and_an_end_that_changed_is_sent_
     let world = World::new();
     let content = bytes(3 * PART + 100);
     world.write(&content[..usize::try_from(PART).unwrap()]);
-    world.job().ahead().await.unwrap();
+    assert!(!world.job().ahead().await.unwrap());
     assert!(!world.job().note.exists(), "it is short so far");
     world.write(&content);
-    world.job().ahead().await.unwrap();
+    assert!(world.job().ahead().await.unwrap() && !world.job().ahead().await.unwrap(), "sent once");
     let note = Note::load(&world.job().note).unwrap().unwrap();
     assert_eq!(note.parts.len(), 2, "what may still change stays behind");
     // A crash took bytes off the end and others followed.
@@ -115,4 +116,62 @@ async fn what_was_completed_just_before_a_crash_is_found_done() {
     std::fs::write(world.job().note, note).unwrap();
     world.job().finish().await.unwrap();
     assert!(world.arrived() == content);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_is_never_made_and_what_is_in_it_is_not_called_gone() {
+    for length in [10, PART + 1] {
+        let world = World::new();
+        world.write(&bytes(length));
+        std::fs::remove_dir(world.there.path()).unwrap();
+        let error = world.job().finish().await.unwrap_err();
+        assert!(matches!(&error, Fault::Barred(why) if why.contains("does not exist")), "{error}");
+        assert!(!world.there.path().exists());
+        assert!(matches!(world.place.size("ses.pstn").await, Err(Fault::Transient(_))), "it may come back");
+        assert!(
+            matches!(world.place.remove("ses.pstn").await, Err(Fault::Transient(_))),
+            "nor is it removed"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_is_gone_and_so_is_what_was_sent_of_it() {
+    let world = World::new();
+    world.write(b"recorded");
+    world.job().finish().await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.place.remove("ses.pstn").await, Ok(Removal::Gone), "also when it was gone");
+    }
+    world.write(&bytes(3 * PART + MARGIN));
+    assert!(world.job().ahead().await.unwrap());
+    assert_eq!(std::fs::read_dir(world.there.path()).unwrap().count(), 1);
+    for _ in 0..2 {
+        world.job().throw_away().await.unwrap();
+        assert_eq!(std::fs::read_dir(world.there.path()).unwrap().count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_never_taken_for_a_copy_of_itself() {
+    let world = World::new();
+    world.write(b"recorded");
+    let (here, link) = (world.here.path(), world.there.path().join("link"));
+    std::os::unix::fs::symlink(here, &link).unwrap();
+    std::fs::create_dir(here.join("sub")).unwrap();
+    let place = |path: &Path| {
+        let config =
+            RecordingStore { url: format!("file://{}", path.display()), ..RecordingStore::default() };
+        Place::open(&config, test_client(), Clock::system()).unwrap()
+    };
+    for within in [here, &here.join("sub"), &link, &link.join("sub")] {
+        assert!(place(within).is_within(&[here]), "{}", within.display());
+    }
+    for apart in [world.there.path(), here.parent().unwrap(), &here.join("none")] {
+        assert!(!place(apart).is_within(&[here]), "{}", apart.display());
+    }
+    let place = place(&link);
+    let error = Job { place: &place, ..world.job() }.finish().await.unwrap_err();
+    assert!(matches!(&error, Fault::Barred(why) if why.contains("where recordings are made")), "{error}");
+    assert_eq!(std::fs::read(world.job().file).unwrap(), b"recorded");
 }

@@ -13,6 +13,7 @@ use crate::model::{
     PrincipalKind, RequestId, Role, SessionId, Target, TargetName, Timestamp,
 };
 
+pub use super::recordings::{DeletionCause, DeletionFacts, RemainsFacts, RewrapFacts, StoredFacts};
 pub use crate::model::WindowClock;
 
 /// One leaf of the ledger.
@@ -220,6 +221,50 @@ pub enum Fact {
     },
     /// A recording is in a store too, and was read back from there. The local file may be gone later.
     RecordingStored(StoredFacts),
+    /// A recording's key is wrapped to other reviewers as well. The recording itself is as it was.
+    RecordingRewrapped(RewrapFacts),
+    /// A recording is not to be deleted by anybody or anything until it is released.
+    RecordingHeld {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// A recording is held no longer.
+    RecordingReleased {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody asked that a recording be deleted; another person has to confirm.
+    RecordingDeletionAsked {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+        /// When it lapses if nobody confirms.
+        lapses: Timestamp,
+    },
+    /// A recording that was asked to be deleted stays.
+    RecordingDeletionWithdrawn {
+        /// The session.
+        session: SessionId,
+    },
+    /// Nobody confirmed in time that a recording be deleted.
+    RecordingDeletionLapsed {
+        /// The session.
+        session: SessionId,
+    },
+    /// A recording is deleted. Its bytes go after this entry, here and in the store.
+    RecordingDeleted(DeletionFacts),
+    /// Nothing is left of a deleted recording, here or in the store.
+    RecordingRemoved {
+        /// The session.
+        session: SessionId,
+    },
+    /// The store does not give up its copy of a deleted recording.
+    RecordingCopyRemains(RemainsFacts),
     /// Reviewers who can read new recordings.
     ReviewersChanged {
         /// age recipients.
@@ -394,19 +439,6 @@ pub struct EndFacts {
     pub bytes: u64,
     /// What could not be cleaned on the target and is being retried; empty when all is clean.
     pub left_over: Vec<String>,
-}
-
-/// Where a recording was moved to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct StoredFacts {
-    /// The session.
-    pub session: SessionId,
-    /// Where: `s3://BUCKET/NAME` or `file:///PATH`.
-    pub location: String,
-    /// The file's length.
-    pub bytes: u64,
-    /// SHA-256 of the file, lower-case hex.
-    pub sha256: String,
 }
 
 /// When the cut was decided, made, and everything behind it dead. Signed by the node through the checkpoint that

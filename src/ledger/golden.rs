@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::CanonicalError;
 use super::entry::{
-    Actor, Approval, EndFacts, Fact, GrantFacts, PersonFacts, Receipt, Scope, SessionFacts, StoredFacts,
-    Verified,
+    Actor, Approval, DeletionCause, DeletionFacts, EndFacts, Fact, GrantFacts, PersonFacts, Receipt,
+    RemainsFacts, RewrapFacts, Scope, SessionFacts, StoredFacts, Verified,
 };
 use super::entry::{Entry, RequestFacts};
 use crate::model::{
@@ -126,8 +126,9 @@ fn entry(seq: u64, fact: Fact) -> Entry {
 }
 
 fn one_of_each() -> Vec<Entry> {
-    let facts =
-        [people(), targets(), requests(), grants(), sessions(), node(), recordings()].into_iter().flatten();
+    let facts = [people(), targets(), requests(), grants(), sessions(), node(), recordings(), deletions()]
+        .into_iter()
+        .flatten();
     (0..).zip(facts).map(|(seq, fact)| entry(seq, fact)).collect()
 }
 
@@ -312,6 +313,49 @@ fn recordings() -> Vec<Fact> {
     let session = "ses_aaaaaaaaaaaaaaaa".parse().unwrap();
     let location = "s3://recordings/ses_aaaaaaaaaaaaaaaa.pstn".to_owned();
     vec![Fact::RecordingStored(StoredFacts { session, location, bytes: 4096, sha256: "55".to_owned() })]
+}
+
+fn deletions() -> Vec<Fact> {
+    let session: crate::model::SessionId = "ses_aaaaaaaaaaaaaaaa".parse().unwrap();
+    let at: Timestamp = "2026-08-02T12:00:00Z".parse().unwrap();
+    let (reason, location) =
+        ("a customer's wish".to_owned(), "s3://recordings/ses_aaaaaaaaaaaaaaaa.pstn".to_owned());
+    let by = "per_bbbbbbbbbbbbbbbb".parse().unwrap();
+    let deleted = DeletionFacts {
+        session: session.clone(),
+        cause: DeletionCause::Asked { by, at, reason: reason.clone() },
+        recording: "11".to_owned(),
+        frames: 12,
+        digest: "22".to_owned(),
+        bytes: 4096,
+        location: Some(location.clone()),
+    };
+    let why = "AccessDenied".to_owned();
+    vec![
+        Fact::RecordingHeld { session: session.clone(), reason: reason.clone() },
+        Fact::RecordingReleased { session: session.clone(), reason: reason.clone() },
+        Fact::RecordingDeletionAsked { session: session.clone(), reason, lapses: at },
+        Fact::RecordingDeletionWithdrawn { session: session.clone() },
+        Fact::RecordingDeletionLapsed { session: session.clone() },
+        Fact::RecordingDeleted(deleted),
+        Fact::RecordingCopyRemains(RemainsFacts { session: session.clone(), location, why, until: Some(at) }),
+        Fact::RecordingRemoved { session: session.clone() },
+        Fact::RecordingRewrapped(RewrapFacts {
+            session,
+            reviewers: "66".to_owned(),
+            wrapped: "YWdl".to_owned(),
+        }),
+    ]
+}
+
+/// The other way to be deleted, beside the one in `deletions`.
+#[test]
+fn a_deletion_by_retention_has_its_released_bytes() {
+    let Fact::RecordingDeleted(facts) = fact_of("recording_deleted") else { panic!("not a deletion") };
+    let facts = DeletionFacts { cause: DeletionCause::Retention { keep_s: 60 }, location: None, ..facts };
+    let text = serde_json::to_string(&Fact::RecordingDeleted(facts)).unwrap();
+    let expected = r#"{"type":"recording_deleted","session":"ses_aaaaaaaaaaaaaaaa","cause":{"retention":{"keep_s":60}},"recording":"11","frames":12,"digest":"22","bytes":4096,"location":null}"#;
+    assert_eq!(text, expected);
 }
 
 fn node() -> Vec<Fact> {

@@ -18,6 +18,7 @@ pub mod entry;
 mod golden;
 mod note;
 mod proof;
+mod recordings;
 pub mod tiles;
 mod tree;
 

@@ -22,8 +22,16 @@ pub enum Action {
     PersonRead,
     /// Read the policies and ask what they would decide.
     PolicyRead,
+    /// Ask that a recording be deleted, confirm what another person asked for, or say no to it.
+    RecordingDelete,
+    /// Let nothing and nobody delete a recording.
+    RecordingHold,
     /// Read a finished or running recording's bytes (they stay encrypted to reviewers).
     RecordingRead,
+    /// Hold a recording no longer.
+    RecordingRelease,
+    /// Keep a recording's key that was wrapped again, for the reviewers of today.
+    RecordingRewrap,
     /// Watch a session as it happens.
     RecordingWatch,
     /// Approve or deny an access request.
@@ -50,14 +58,18 @@ pub enum Action {
 
 impl Action {
     /// Every action that carries nothing; the uses of capabilities come beside them.
-    pub const NAMED: [Self; 17] = [
+    pub const NAMED: [Self; 21] = [
         Self::BastionManage,
         Self::GrantRevoke,
         Self::LedgerRead,
         Self::PersonManage,
         Self::PersonRead,
         Self::PolicyRead,
+        Self::RecordingDelete,
+        Self::RecordingHold,
         Self::RecordingRead,
+        Self::RecordingRelease,
+        Self::RecordingRewrap,
         Self::RecordingWatch,
         Self::RequestApprove,
         Self::RequestMake,
@@ -80,7 +92,11 @@ impl Action {
             Self::PersonManage => "person:manage",
             Self::PersonRead => "person:read",
             Self::PolicyRead => "policy:read",
+            Self::RecordingDelete => "recording:delete",
+            Self::RecordingHold => "recording:hold",
             Self::RecordingRead => "recording:read",
+            Self::RecordingRelease => "recording:release",
+            Self::RecordingRewrap => "recording:rewrap",
             Self::RecordingWatch => "recording:watch",
             Self::RequestApprove => "request:approve",
             Self::RequestMake => "request:make",

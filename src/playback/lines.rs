@@ -1,15 +1,21 @@
 //! Terminal output as lines of text: what a person would have read, without drawing a whole screen.
 //!
-//! [`Lines`] follows one line at a time: text, carriage return, backspace, moves and erasures within the line. That
-//! is enough for prompts, shells with line editing, and ordinary command output. Programs that paint a whole screen
-//! give their pieces as separate lines. Used by search and by the timeline; [`super::screen`] is the exact picture.
+//! [`Lines`] follows one line at a time: text, carriage return, backspace, moves and erasures within the line, over all
+//! rows that it takes on the terminal (`cells.rs`). That is enough for prompts, shells with line editing, and ordinary
+//! command output. Programs that paint a whole screen give their pieces as separate lines. Used by search, transcripts
+//! and the timeline; [`super::screen`] is the exact picture.
 
+use unicode_width::UnicodeWidthChar as _;
+
+use super::cells::{Cell, Cells};
 use super::sanitise::Sanitiser;
 
 /// Characters of one line that are kept; a longer line is given in pieces.
 pub const LONGEST_LINE: usize = 8192;
 /// Characters that the next piece of a long line repeats, so that text across the border is still found.
 const OVERLAP: usize = 512;
+/// Stands in the second cell of a wide character. No character of a line is a control character.
+const WIDE: char = '\u{1}';
 
 /// A line of text and what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +26,27 @@ pub struct Line<'a> {
     pub number: u64,
     /// Whether it is complete, and not about to be written over.
     pub is_complete: bool,
+    /// Characters at its beginning that the piece before it, of the same line, had already.
+    pub repeated: usize,
+}
+
+impl Line<'_> {
+    /// What no piece before it had.
+    #[must_use]
+    pub fn new_text(&self) -> &str {
+        let mut chars = self.text.chars();
+        chars.by_ref().take(self.repeated).for_each(drop);
+        chars.as_str()
+    }
 }
 
 /// Renders one stream of bytes to lines.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lines {
     sanitiser: Sanitiser,
-    line: Vec<char>,
-    column: usize,
+    line: Cells<char>,
+    /// Cells at its beginning that a piece had already.
+    repeated: usize,
     /// The escape sequence being read; the sanitiser only lets short ones through.
     sequence: Option<String>,
     number: u64,
@@ -35,11 +54,36 @@ pub struct Lines {
     alternate: bool,
 }
 
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            sanitiser: Sanitiser::new(),
+            line: Cells::new(LONGEST_LINE),
+            repeated: 0,
+            sequence: None,
+            number: 0,
+            changed: false,
+            alternate: false,
+        }
+    }
+}
+
+impl Cell for char {
+    fn is_blank(&self) -> bool {
+        matches!(self, '\0' | ' ')
+    }
+}
+
 impl Lines {
     /// A renderer at the beginning of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says how many columns the terminal has; without one, a line has no edge to be wrapped at.
+    pub fn set_width(&mut self, columns: Option<u32>) {
+        self.line.set_width(columns);
     }
 
     /// Takes the next bytes and hands every line that was completed, or written over, to `seen`.
@@ -65,19 +109,9 @@ impl Lines {
         self.alternate
     }
 
-    /// The text of the line being written.
-    #[must_use]
-    pub fn current(&self) -> String {
-        self.line.iter().collect()
-    }
-
     /// Whether nothing is pending: the next byte begins a line, and plain text means itself.
     pub(super) fn is_fresh(&self) -> bool {
-        self.line.is_empty()
-            && self.column == 0
-            && self.sequence.is_none()
-            && !self.changed
-            && self.sanitiser.is_plain()
+        self.line.is_empty() && self.sequence.is_none() && !self.changed && self.sanitiser.is_plain()
     }
 
     /// Counts lines that somebody looked at elsewhere; only right while [`Self::is_fresh`].
@@ -98,15 +132,19 @@ impl Lines {
         }
         match c {
             '\x1b' => self.sequence = Some(String::new()),
-            '\n' => self.end_line(seen),
+            // Line editing goes down to the rows of its line so.
+            '\n' => {
+                if !self.line.down(1) {
+                    self.end_line(seen);
+                }
+            }
             '\r' => {
                 self.show(false, seen);
-                self.column = 0;
+                self.line.home();
             }
-            '\x08' => self.column = self.column.saturating_sub(1),
+            '\x08' => self.line.back(1),
             '\t' => {
-                let next = (self.column / 8).saturating_add(1).saturating_mul(8);
-                while self.column < next {
+                for _ in 0..self.line.to_next_tab() {
                     self.put(' ', seen);
                 }
             }
@@ -115,19 +153,23 @@ impl Lines {
     }
 
     fn put(&mut self, c: char, seen: &mut impl FnMut(Line<'_>)) {
-        if self.column >= LONGEST_LINE {
+        let is_wide = self.line.has_edge() && c > '~' && c.width() == Some(2);
+        if is_wide && self.line.room() == 1 {
+            self.put_cell(WIDE, seen);
+        }
+        self.put_cell(c, seen);
+        if is_wide {
+            self.put_cell(WIDE, seen);
+        }
+    }
+
+    fn put_cell(&mut self, c: char, seen: &mut impl FnMut(Line<'_>)) {
+        if self.line.is_at_limit() {
             self.show(true, seen);
-            let kept = self.line.len().saturating_sub(OVERLAP);
-            self.line.drain(..kept);
-            self.column = self.line.len();
+            self.line.drop_all_but(OVERLAP);
+            self.repeated = self.line.as_slice().len();
         }
-        if let Some(place) = self.line.get_mut(self.column) {
-            *place = c;
-        } else {
-            self.line.resize(self.column, ' ');
-            self.line.push(c);
-        }
-        self.column = self.column.saturating_add(1);
+        self.line.put(c);
         self.changed = true;
     }
 
@@ -143,23 +185,23 @@ impl Lines {
             return;
         }
         match last {
-            'C' | 'a' => self.column = self.column.saturating_add(distance).min(LONGEST_LINE),
-            'D' => self.column = self.column.saturating_sub(distance),
-            'G' | '`' => self.column = distance.saturating_sub(1),
+            'A' if self.line.up(distance) => {}
+            'B' if self.line.down(distance) => {}
+            'C' | 'a' => self.line.forward(distance),
+            'D' => self.line.back(distance),
+            'G' | '`' => self.line.go_to(distance.saturating_sub(1)),
+            'J' if count == 0 => {
+                self.show_before_erasing(seen);
+                self.line.erase_after();
+            }
             'K' => self.erase(count, seen),
             'P' => {
-                let from = self.column.min(self.line.len());
-                let to = from.saturating_add(distance).min(self.line.len());
-                self.line.drain(from..to);
+                self.line.delete(distance);
                 self.changed = true;
             }
-            '@' => {
-                let at = self.column.min(self.line.len());
-                let room = LONGEST_LINE.saturating_sub(self.line.len());
-                self.line.splice(at..at, std::iter::repeat_n(' ', distance.min(room)));
-            }
+            '@' => self.line.insert(distance),
             'b' => {
-                let before = self.column.checked_sub(1).and_then(|at| self.line.get(at)).copied();
+                let before = self.line.last().copied();
                 for _ in 0..before.map_or(0, |_| distance) {
                     self.put(before.unwrap_or(' '), seen);
                 }
@@ -174,16 +216,20 @@ impl Lines {
     fn erase(&mut self, how: usize, seen: &mut impl FnMut(Line<'_>)) {
         match how {
             0 => {
-                if self.column < self.line.len() {
-                    self.show(false, seen);
-                    self.line.truncate(self.column);
-                }
+                self.show_before_erasing(seen);
+                self.line.erase_row_after();
             }
-            1 => self.line.iter_mut().take(self.column.saturating_add(1)).for_each(|c| *c = ' '),
+            1 => self.line.erase_row_before(),
             _ => {
                 self.show(false, seen);
-                self.line.clear();
+                self.line.erase_row();
             }
+        }
+    }
+
+    fn show_before_erasing(&mut self, seen: &mut impl FnMut(Line<'_>)) {
+        if self.line.has_more() {
+            self.show(false, seen);
         }
     }
 
@@ -198,22 +244,27 @@ impl Lines {
     fn end_line(&mut self, seen: &mut impl FnMut(Line<'_>)) {
         self.show(true, seen);
         self.line.clear();
-        self.column = 0;
+        self.repeated = 0;
+        self.number = self.number.saturating_add(1);
     }
 
     /// Hands the line over, if it has text, and, while it is incomplete, only when it changed.
     fn show(&mut self, is_complete: bool, seen: &mut impl FnMut(Line<'_>)) {
         if is_complete || self.changed {
-            let text: String = self.line.iter().collect();
+            let cells = self.line.as_slice();
+            let text = |cells: &[char]| -> String {
+                let shown = cells.iter().filter(|c| **c != WIDE);
+                shown.map(|c| if *c == '\0' { ' ' } else { *c }).collect()
+            };
+            let repeated = cells.get(..self.repeated).map_or(0, |cells| text(cells).chars().count());
+            let text = text(cells);
             let text = text.trim_end();
             if !text.is_empty() {
-                seen(Line { text, number: self.number.saturating_add(1), is_complete });
+                let number = self.number.saturating_add(1);
+                seen(Line { text, number, is_complete, repeated });
             }
         }
         self.changed = false;
-        if is_complete {
-            self.number = self.number.saturating_add(1);
-        }
     }
 }
 
@@ -224,7 +275,12 @@ mod tests {
     use super::*;
 
     fn complete(pieces: &[&[u8]]) -> Vec<String> {
+        complete_in(None, pieces)
+    }
+
+    fn complete_in(width: Option<u32>, pieces: &[&[u8]]) -> Vec<String> {
         let (mut lines, mut found) = (Lines::new(), Vec::new());
+        lines.set_width(width);
         let mut keep = |line: Line<'_>| {
             if line.is_complete {
                 found.push(line.text.to_owned());
@@ -260,17 +316,78 @@ mod tests {
         assert!(complete(&[long.as_bytes()]).iter().any(|piece| piece.contains("needle")));
         let mut lines = Lines::new();
         lines.feed(&vec![b'a'; 1 << 20], |_| {});
-        assert!(lines.line.len() <= LONGEST_LINE);
+        assert!(lines.line.as_slice().len() <= LONGEST_LINE);
+        let mut whole = String::new();
+        let text: String = (0..5000_u32).map(|n| format!("{n} ")).collect();
+        lines = Lines::new();
+        lines.set_width(Some(80));
+        let mut numbers = Vec::new();
+        lines.feed((text.clone() + "\r\nnext\r\n").as_bytes(), |line| {
+            numbers.push(line.number);
+            if line.is_complete && line.number == 1 {
+                whole.push_str(line.new_text());
+            }
+        });
+        assert_eq!((whole.as_str(), numbers.last()), (text.trim_end(), Some(&2)));
+    }
+
+    /// The line that is left at the end of what `bash` wrote, 30 columns wide.
+    fn edited(pieces: &[&str]) -> String {
+        let mut lines = Lines::new();
+        lines.set_width(Some(30));
+        let mut last = String::new();
+        for piece in pieces {
+            lines.feed(piece.as_bytes(), |_| {});
+        }
+        lines.feed(b"\r\nout\r\n", |line| {
+            if line.is_complete && line.number == 1 {
+                line.text.clone_into(&mut last);
+            }
+            assert!(!line.is_complete || line.number == 1 || line.text == "out", "{line:?}");
+        });
+        last
+    }
+
+    #[test]
+    fn a_line_that_wraps_at_the_terminals_edge_is_whole() {
+        let typed = "$ echo abcdefghijklmnopqrstuvw \rxyz0123456789abcdefghijklmnopq";
+        let text = "$ echo abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopq";
+        assert_eq!(edited(&[typed]), text);
+        // Written into in the middle, at its beginning and its end.
+        let editing = [
+            text,
+            "rstuv\x08\x08\x08Xtuv\x08\x08\x08",
+            "\x1b[A\x1b[A\x08",
+            "Yecho abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrsXtuv\x1b[A\x1b[A\x08\x08\x08\x08",
+            "\r\n\r\n\r\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C",
+            "\x08\x1b[K",
+        ];
+        assert_eq!(edited(&editing), "$ Yecho abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrsXtu");
+        // A long line, and then a short one from the history in its place.
+        let recalled = [
+            "$ echo abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuv",
+            "\x1b[A\x1b[A\x1b[C\x1b[Chi\x1b[K\r\n\r\x1b[K\r\n\r\x1b[K\x1b[A\x1b[A\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C\x1b[C",
+        ];
+        assert_eq!(edited(&recalled), "$ echo hi");
+    }
+
+    #[test]
+    fn wide_characters_take_two_cells_and_come_out_once() {
+        let first = "$ echo abcdefghijklmnopqrstuv";
+        assert_eq!(edited(&[first, "\u{4e2d}y\r\u{6587}"]), format!("{first}\u{6587}y"));
+        assert_eq!(edited(&[first, "\u{4e2d}y"]), format!("{first}\u{4e2d}y"));
     }
 
     proptest! {
         #[test]
         fn cutting_changes_nothing_and_memory_is_bounded(
-            text in "([ -~]|\\r|\\n|\\x08|\\x1b\\[[0-9;?]{0,4}[@-z]){0,60}", cut in 0_usize..200,
+            text in "([ -~]|\\r|\\n|\\x08|\\x1b\\[[0-9;?]{0,4}[@-z]|\u{4e2d}){0,60}", cut in 0_usize..200,
         ) {
             let bytes = text.as_bytes();
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
-            prop_assert_eq!(complete(&[bytes]), complete(&[first, second]));
+            for width in [None, Some(7)] {
+                prop_assert_eq!(complete_in(width, &[bytes]), complete_in(width, &[first, second]));
+            }
         }
     }
 }

@@ -8,6 +8,8 @@
 //! Nothing here opens a file, reads a clock or draws on a terminal: events come in as an iterator, time as an
 //! argument. Read [`crate::recording::event`] first, then [`sanitise`].
 
+mod ahead;
+mod cells;
 mod effort;
 pub mod export;
 pub mod lines;

@@ -14,6 +14,7 @@ use crate::recording::RecordingError;
 const SPEEDS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// Which of them is the recording's own.
 const NORMAL: usize = 2;
+
 /// A track being played.
 #[derive(Debug)]
 pub struct Player {
@@ -211,12 +212,15 @@ impl Player {
             let Some(now) = self.stretch.filter(|now| *now < target && self.trouble.is_none()) else { break };
             self.open(now.saturating_add(1));
         }
+        self.screen.catch_up();
         changed
     }
 
     fn open(&mut self, stretch: usize) {
-        self.stretch = Some(stretch);
         self.next = 0;
+        if self.stretch.replace(stretch) == Some(stretch) {
+            return;
+        }
         self.moments = self.track.moments(stretch).unwrap_or_else(|error| {
             self.trouble = Some(error);
             Vec::new()

@@ -10,8 +10,9 @@ use std::time::Duration;
 use avt::Terminal;
 use unicode_width::UnicodeWidthChar as _;
 
+use super::ahead::{Ahead, stays_in_its_row};
 use super::effort::Effort;
-use super::sanitise::Sanitiser;
+use super::sanitise::{Sanitiser, colour, plain_run};
 
 /// The largest width and height; a recording that claims more is shown in this many.
 pub const LARGEST: u32 = 1000;
@@ -22,6 +23,7 @@ pub const DEFAULT_SIZE: (u32, u32) = (80, 24);
 pub struct Screen {
     terminal: Terminal,
     state: State,
+    ahead: Ahead,
 }
 
 /// A screen's contents, small enough to keep many.
@@ -31,6 +33,8 @@ pub struct Picture {
     columns: usize,
     rows: usize,
     state: State,
+    /// Empty, but for what it knows of margins.
+    ahead: Ahead,
 }
 
 /// What a screen knows besides its cells.
@@ -73,7 +77,7 @@ impl Screen {
     /// An empty screen; sizes outside 1 to [`LARGEST`] are brought inside.
     #[must_use]
     pub fn new(columns: u32, rows: u32) -> Self {
-        Self { terminal: blank(side(columns), side(rows)), state: State::default() }
+        Self { terminal: blank(side(columns), side(rows)), state: State::default(), ahead: Ahead::default() }
     }
 
     /// Says that the channel has a terminal, whose line discipline already made CR LF of every LF.
@@ -89,17 +93,49 @@ impl Screen {
 
     /// Shows the next output.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.feed_ahead(bytes);
+        self.catch_up();
+    }
+
+    /// As [`Self::feed`], but need not draw what scrolls away before [`Self::catch_up`], without which nobody may look.
+    pub(super) fn feed_ahead(&mut self, bytes: &[u8]) {
         self.state.effort.read(bytes.len());
         let text = self.state.sanitiser.feed(bytes);
-        for c in text.chars() {
-            if c == '\x1b' || !self.state.sequence.is_empty() {
+        let mut rest = text.as_str();
+        while let Some(c) = rest.chars().next() {
+            // Colours cost nothing and act on what follows alone.
+            let passes = if self.state.sequence.is_empty() {
+                if c == '\x1b' { colour(rest.as_bytes()) } else { plain_run(rest) }
+            } else {
+                0
+            };
+            let Some((run, after)) = rest.split_at_checked(passes.max(c.len_utf8())) else { break };
+            if passes > 0 {
+                self.show(run);
+            } else if c == '\x1b' || !self.state.sequence.is_empty() {
                 self.feed_sequence(c);
             } else if c == '\n' && !self.state.has_terminal {
-                self.terminal.feed("\r\n");
+                self.show("\r\n");
             } else if c < '\u{300}' || c.width() != Some(0) {
                 // The grid gives every character a cell of its own, so marks on the one before are left out.
-                self.terminal.feed(c);
+                self.show(run);
             }
+            rest = after;
+        }
+        self.ahead.forget(&mut self.terminal);
+    }
+
+    /// Draws what was fed ahead.
+    pub(super) fn catch_up(&mut self) {
+        self.ahead.draw(&mut self.terminal);
+    }
+
+    /// Shows text that does nothing beyond its row but to scroll.
+    fn show(&mut self, text: &str) {
+        if self.ahead.is_allowed() {
+            self.ahead.push(text);
+        } else {
+            self.terminal.feed(text);
         }
     }
 
@@ -111,19 +147,25 @@ impl Screen {
             Some(body) => body.ends_with(|last| matches!(last, '@'..='~')),
             None => sequence.len() > 1 && !sequence.ends_with('['),
         };
-        if is_over {
-            let (columns, rows) = self.terminal.size();
-            if effort.spend(sequence, columns, rows) {
-                self.terminal.feed(sequence.as_str());
-            } else {
-                *refused = refused.saturating_add(1);
-            }
-            sequence.clear();
+        if !is_over {
+            return;
         }
+        let (columns, rows) = self.terminal.size();
+        if !effort.spend(sequence, columns, rows) {
+            *refused = refused.saturating_add(1);
+        } else if self.ahead.is_allowed() && stays_in_its_row(sequence) {
+            self.ahead.push(sequence);
+        } else {
+            self.ahead.draw(&mut self.terminal);
+            self.ahead.note(sequence);
+            self.terminal.feed(sequence.as_str());
+        }
+        sequence.clear();
     }
 
     /// Changes the size; bounded as in [`Self::new`].
     pub fn resize(&mut self, columns: u32, rows: u32) {
+        self.catch_up();
         if self.size() != (side(columns), side(rows)) {
             self.terminal.resize(side(columns), side(rows));
         }
@@ -168,8 +210,15 @@ impl Screen {
     /// A picture from which [`Self::thaw`] makes an equal screen.
     #[must_use]
     pub fn freeze(&self) -> Picture {
+        debug_assert!(self.ahead.is_empty(), "a picture is taken of what is drawn");
         let (columns, rows) = self.size();
-        Picture { dump: self.terminal.dump(), columns, rows, state: self.state.clone() }
+        Picture {
+            dump: self.terminal.dump(),
+            columns,
+            rows,
+            state: self.state.clone(),
+            ahead: self.ahead.clone(),
+        }
     }
 
     /// The screen a picture was made of.
@@ -177,7 +226,7 @@ impl Screen {
     pub fn thaw(picture: &Picture) -> Self {
         let mut terminal = blank(picture.columns, picture.rows);
         terminal.feed(picture.dump.as_str());
-        Self { terminal, state: picture.state.clone() }
+        Self { terminal, state: picture.state.clone(), ahead: picture.ahead.clone() }
     }
 }
 
@@ -278,6 +327,33 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_not_drawn_could_not_be_seen(
+            pieces in proptest::collection::vec(
+                "([a-z\u{4e2d} ]{0,20}(\\r\\n|\\r\\n|\\n|\\r|\\t|\\x08)|\\x1b\\[[0-9;]{0,4}[mK]){0,30}(\\x1b\\[[0-9;?]{0,4}[A-z]|\\x1b[78DEM])?",
+                1..6,
+            ),
+            times in 1_usize..800, has_terminal: bool,
+        ) {
+            let (mut drawn, mut ahead) = (Screen::new(12, 4), Screen::new(12, 4));
+            for screen in [&mut drawn, &mut ahead] {
+                if has_terminal {
+                    screen.open_terminal(14, 5);
+                }
+            }
+            // The last piece is long enough that some of it is never drawn.
+            let last = pieces.last().map_or(String::new(), |last| last.repeat(times));
+            for piece in pieces.iter().chain([&last]) {
+                for bytes in piece.as_bytes().chunks(8 << 10) {
+                    drawn.feed(bytes);
+                    ahead.feed_ahead(bytes);
+                }
+            }
+            ahead.catch_up();
+            prop_assert_eq!(drawn.terminal.dump(), ahead.terminal.dump());
+            prop_assert_eq!(drawn.dropped(), ahead.dropped());
+        }
+
         #[test]
         fn a_thawed_picture_goes_on_like_the_screen(
             before in "([a-z\u{4e2d} ]|\\r|\\n|\\x1b\\[[0-9;?]{0,4}[A-z]|\\x1b[78DEM]|\\x1b){0,40}",

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cells::Widths;
 use super::lines::{Line, Lines};
 use super::sanitise::escape_text;
 use super::sieve::Sieve;
-use super::timeline::Timeline;
-use crate::recording::event::{Body, Event, Stream};
+use super::timeline::told;
+use crate::recording::event::{Body, Event, Source};
 
 /// Characters a search text may have.
 pub const LONGEST_NEEDLE: usize = 256;
@@ -29,7 +30,7 @@ pub struct Search {
     ignore_case: bool,
     sieve: Sieve,
     streams: BTreeMap<(u32, Place), Followed>,
-    timeline: Timeline,
+    widths: Widths,
 }
 
 /// Text that was found.
@@ -87,39 +88,18 @@ impl Search {
         }
         let needle = if ignore_case { needle.to_lowercase() } else { needle.to_owned() };
         let sieve = Sieve::new(&needle, ignore_case);
-        Ok(Self { needle, ignore_case, sieve, streams: BTreeMap::new(), timeline: Timeline::default() })
+        Ok(Self { needle, ignore_case, sieve, streams: BTreeMap::new(), widths: Widths::default() })
     }
 
     /// Takes the next event and returns what became known to hold the text.
     pub fn observe(&mut self, event: &Event) -> Vec<Found> {
-        match &event.body {
-            Body::Output { stream, data } => {
-                let place = match stream {
-                    Stream::Stderr => Place::Error,
-                    Stream::Stdout => Place::Output,
-                };
-                self.observe_bytes(event, place, data)
-            }
-            Body::Input { data } => self.observe_bytes(event, Place::Input, &typed(data)),
-            Body::SessionStarted(_)
-            | Body::ChannelOpened { .. }
-            | Body::Terminal { .. }
-            | Body::Environment { .. }
-            | Body::Shell
-            | Body::Exec { .. }
-            | Body::Subsystem { .. }
-            | Body::Forward { .. }
-            | Body::Resize { .. }
-            | Body::Signal { .. }
-            | Body::Closed { .. }
-            | Body::Exit { .. }
-            | Body::ExitSignal { .. }
-            | Body::File(_)
-            | Body::Refused { .. }
-            | Body::Decision { .. }
-            | Body::Marker { .. }
-            | Body::SessionEnded { .. } => self.observe_other(event),
-            Body::ChannelClosed => self.close(event.channel),
+        self.widths.observe(event);
+        match event.body.data() {
+            Some((Source::Input, data)) => self.observe_bytes(event, Place::Input, &typed(data)),
+            Some((Source::Stderr, data)) => self.observe_bytes(event, Place::Error, data),
+            Some((Source::Stdout, data)) => self.observe_bytes(event, Place::Output, data),
+            None if matches!(event.body, Body::ChannelClosed) => self.close(event.channel),
+            None => self.observe_other(event).into_iter().collect(),
         }
     }
 
@@ -133,11 +113,13 @@ impl Search {
         if self.streams.len() >= MOST_STREAMS && !self.streams.contains_key(&(event.channel, place)) {
             self.streams.pop_first();
         }
-        let Self { needle, ignore_case, sieve, streams, .. } = self;
+        let Self { needle, ignore_case, sieve, streams, widths } = self;
         let followed = streams.entry((event.channel, place)).or_default();
         followed.last_change = event.at;
         let mut found = Vec::new();
         let Followed { lines, found_in, .. } = followed;
+        // Keys are on no screen.
+        lines.set_width(widths.of(event.channel).filter(|_| place != Place::Input));
         sieve.feed(lines, data, |line| {
             let hit = look(needle, *ignore_case, line, found_in);
             found.extend(hit.map(|text| Found {
@@ -151,15 +133,11 @@ impl Search {
         found
     }
 
-    /// Looks into the line that an event of another kind becomes in the timeline.
-    fn observe_other(&mut self, event: &Event) -> Vec<Found> {
-        self.timeline.observe(event);
-        let entries = std::mem::take(&mut self.timeline.entries);
-        let hits = entries.into_iter().filter_map(|entry| {
-            let text = cut_out(&self.needle, self.ignore_case, &entry.text)?;
-            Some(Found { at: entry.at, channel: entry.channel, place: Place::Event, line: 0, text })
-        });
-        hits.collect()
+    /// Looks into what an event of another kind tells.
+    fn observe_other(&self, event: &Event) -> Option<Found> {
+        let (_, told) = told(&event.body)?;
+        let text = cut_out(&self.needle, self.ignore_case, &told)?;
+        Some(Found { at: event.at, channel: event.channel, place: Place::Event, line: 0, text })
     }
 
     fn close(&mut self, channel: u32) -> Vec<Found> {
@@ -244,6 +222,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::recording::event::Stream;
 
     fn output(at: u64, data: &str) -> Result<Event, ()> {
         let data = Bytes::copy_from_slice(data.as_bytes());
@@ -287,6 +266,23 @@ mod tests {
         let found = find("Drop Table", true, events);
         let places: Vec<_> = found.iter().map(|hit| (hit.at, hit.place, hit.text.as_str())).collect();
         assert_eq!(places, [(5, Place::Input, "drop table x"), (6, Place::Event, "psql -c 'DROP TABLE y'")]);
+    }
+
+    #[test]
+    fn a_long_command_is_searched_to_its_end() {
+        let command = Bytes::from("x".repeat(9000) + "\nneedle\x1b");
+        let events = vec![Ok(Event { at: 6, channel: 3, body: Body::Exec { command } })];
+        let found = find("needle", false, events);
+        assert!(found[0].text.ends_with("\\nneedle\\u{1b}"), "{found:?}");
+    }
+
+    #[test]
+    fn what_wraps_at_the_terminals_edge_is_found() {
+        let terminal = Body::Terminal { columns: 20, rows: 5, term: "xterm".to_owned(), modes: Vec::new() };
+        let opened = Ok(Event { at: 0, channel: 1, body: terminal });
+        let text = "$ mysql --user a pas \rsword x\r\n";
+        let found = find("password", false, vec![opened, output(1, text)]);
+        assert_eq!(found[0].text, "$ mysql --user a password x");
     }
 
     #[test]

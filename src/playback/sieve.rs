@@ -8,14 +8,12 @@
 use memchr::memmem::Finder;
 
 use super::lines::{Line, Lines};
+use super::sanitise::colour;
 
 /// Bytes looked at in one go: small enough to stay in the nearest cache.
 const BLOCK: usize = 16 << 10;
 /// Bytes of a block that are tested together.
 const LANE: usize = 64;
-
-/// Numbers of a sequence that sets colours, in bytes; real ones are shorter.
-const LONGEST_COLOUR: usize = 40;
 
 /// The words, and which lines cannot hold them.
 #[derive(Debug)]
@@ -28,18 +26,25 @@ pub(super) struct Sieve {
     uncoloured: Vec<u8>,
 }
 
+impl Default for Sieve {
+    /// A sieve that looks for nothing.
+    fn default() -> Self {
+        Self {
+            finder: None,
+            ignore_case: false,
+            is_tab_plain: true,
+            lower: Vec::new(),
+            uncoloured: Vec::new(),
+        }
+    }
+}
+
 impl Sieve {
     /// A sieve for `needle`, which is in lower case when the case is ignored.
     pub(super) fn new(needle: &str, ignore_case: bool) -> Self {
         // Plain lines are ASCII and stay so in lower case: other words cannot be in them.
         let finder = needle.is_ascii().then(|| Finder::new(needle.as_bytes()).into_owned());
-        Self {
-            finder,
-            ignore_case,
-            is_tab_plain: !needle.contains(' '),
-            lower: Vec::new(),
-            uncoloured: Vec::new(),
-        }
+        Self { finder, ignore_case, is_tab_plain: !needle.contains(' '), ..Self::default() }
     }
 
     /// Feeds `lines`, leaving out what cannot hold the words.
@@ -75,24 +80,24 @@ impl Sieve {
                 break;
             }
             if plain.len() < block.len() || whole == 0 {
-                let coloured = self.skip_coloured(bytes.get(skipped..).unwrap_or_default());
-                if coloured == 0 {
+                let (coloured, lines, is_hit) = self.skip_coloured(bytes.get(skipped..).unwrap_or_default());
+                ended = ended.saturating_add(lines);
+                skipped = skipped.saturating_add(coloured);
+                if coloured == 0 || is_hit {
                     break;
                 }
-                ended = ended.saturating_add(1);
-                skipped = skipped.saturating_add(coloured);
             }
         }
         (skipped, ended)
     }
 
-    /// How long the line at the beginning is, when it is plain but for colours and does not hold the words; else 0.
-    fn skip_coloured(&mut self, bytes: &[u8]) -> usize {
-        let Some(end) = memchr::memchr(b'\n', bytes) else { return 0 };
-        let length = end.saturating_add(1);
+    /// How many bytes at the beginning are whole lines that are plain but for colours and do not hold the words, how
+    /// many lines those are, and whether one that holds them follows.
+    fn skip_coloured(&mut self, bytes: &[u8]) -> (usize, u64, bool) {
+        let block = bytes.get(..BLOCK).unwrap_or(bytes);
         let mut text = std::mem::take(&mut self.uncoloured);
         text.clear();
-        let mut rest = bytes.get(..length).unwrap_or_default();
+        let mut rest = block;
         while let Some(at) = memchr::memchr(b'\x1b', rest) {
             let (before, after) = rest.split_at_checked(at).unwrap_or((rest, &[]));
             text.extend_from_slice(before);
@@ -102,9 +107,19 @@ impl Sieve {
             rest = after.get(colour.max(1)..).unwrap_or_default();
         }
         text.extend_from_slice(rest);
-        let passes = self.plain(&text) == text.len() && self.find(&text).is_none();
+        let plain = text.get(..self.plain(&text)).unwrap_or_default();
+        let lines_of = |text: &[u8]| memchr::memrchr(b'\n', text).map_or(0, |end| end.saturating_add(1));
+        let mut whole = lines_of(plain);
+        let hit = self.find(plain.get(..whole).unwrap_or_default());
+        if let Some(hit) = hit {
+            whole = lines_of(plain.get(..hit).unwrap_or_default());
+        }
+        let lines = memchr::memchr_iter(b'\n', plain.get(..whole).unwrap_or_default()).count();
+        // No colour has a line's end in it, so there are as many with them.
+        let last = lines.checked_sub(1).and_then(|before| memchr::memchr_iter(b'\n', block).nth(before));
         self.uncoloured = text;
-        if passes { length } else { 0 }
+        let length = last.map_or(0, |last| last.saturating_add(1));
+        (length, u64::try_from(lines).unwrap_or(u64::MAX), hit.is_some())
     }
 
     fn find(&mut self, text: &[u8]) -> Option<usize> {
@@ -142,14 +157,6 @@ impl Sieve {
             _ => block.len(),
         }
     }
-}
-
-/// How long the sequence at the beginning is, when it does nothing but set colours and styles; else 0.
-fn colour(bytes: &[u8]) -> usize {
-    let Some(body) = bytes.strip_prefix(b"\x1b[") else { return 0 };
-    let numbers =
-        body.iter().take(LONGEST_COLOUR).take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count();
-    if body.get(numbers) == Some(&b'm') { numbers.saturating_add(3) } else { 0 }
 }
 
 #[cfg(test)]

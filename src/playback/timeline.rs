@@ -6,14 +6,17 @@
 //!
 //! Memory is bounded: after [`MOST_ENTRIES`] the rest is only counted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cells::Widths;
 use super::lines::Lines;
 use super::sanitise::escape_text;
+use super::sieve::Sieve;
 use crate::model::EndReason;
-use crate::recording::event::{Body, Direction, Event, FileOperation, FileVerb, SessionFacts};
+use crate::recording::event::{Body, Event, FileOperation, FileVerb, SessionFacts};
 
 /// Entries that are kept.
 pub const MOST_ENTRIES: usize = 100_000;
@@ -39,6 +42,10 @@ pub struct Timeline {
     pub ended: Option<EndReason>,
     #[serde(skip)]
     prompts: BTreeMap<u32, Prompt>,
+    #[serde(skip)]
+    widths: Widths,
+    #[serde(skip)]
+    sieve: Sieve,
 }
 
 /// A channel of the session.
@@ -126,47 +133,39 @@ impl Timeline {
     pub fn observe(&mut self, event: &Event) {
         self.length = self.length.max(event.at);
         self.observe_channel(event);
+        self.widths.observe(event);
         match &event.body {
             Body::SessionStarted(facts) => self.facts = Some(facts.clone()),
-            Body::Shell => self.add(event, Kind::Shell, "shell"),
-            Body::Exec { command } => self.add(event, Kind::Exec, &String::from_utf8_lossy(command)),
-            Body::Subsystem { name } => self.add(event, Kind::Subsystem, name),
-            Body::Forward { host, port, origin } => {
-                self.add(event, Kind::Forward, &format!("{host}:{port} for {origin}"));
-            }
             Body::Input { data } => self.observe_input(event, data),
             Body::Output { data, .. } => self.observe_output(event, data),
-            Body::Signal { name } => self.add(event, Kind::Signal, name),
-            Body::Exit { status } => self.add(event, Kind::Exit, &format!("status {status}")),
-            Body::ExitSignal { name, message, .. } => {
-                self.add(event, Kind::Exit, format!("signal {name} {message}").trim_end());
-            }
-            Body::File(operation) => self.add(event, Kind::File, &describe(operation)),
-            Body::Refused { what, why } => self.add(event, Kind::Refused, &format!("{what}: {why}")),
-            Body::Decision { action, allowed: false, why } => {
-                self.add(event, Kind::Denied, &format!("{action}: {why}"));
-            }
-            Body::Marker { label } => self.add(event, Kind::Marker, label),
-            Body::SessionEnded { reason } => {
-                self.ended = Some(*reason);
-                self.add(event, Kind::Ended, reason.sentence());
-            }
+            Body::SessionEnded { reason } => self.ended = Some(*reason),
             Body::ChannelOpened { .. }
             | Body::Terminal { .. }
             | Body::Environment { .. }
+            | Body::Shell
+            | Body::Exec { .. }
+            | Body::Subsystem { .. }
+            | Body::Forward { .. }
             | Body::Resize { .. }
-            | Body::Closed { direction: Direction::Input | Direction::Output }
-            | Body::Decision { allowed: true, .. }
+            | Body::Signal { .. }
+            | Body::Closed { .. }
+            | Body::Exit { .. }
+            | Body::ExitSignal { .. }
+            | Body::File(_)
+            | Body::Refused { .. }
+            | Body::Decision { .. }
+            | Body::Marker { .. }
             | Body::ChannelClosed => {}
+        }
+        if let Some((kind, text)) = told(&event.body) {
+            self.add(event.at, event.channel, kind, &text);
         }
     }
 
-    /// The channel to show first: the first with a terminal, else the first that printed anything.
-    #[must_use]
-    pub fn main_channel(&self) -> Option<u32> {
-        let with_terminal = self.channels.iter().find(|(_, channel)| channel.has_terminal);
-        let chosen = with_terminal.or_else(|| self.channels.iter().find(|(_, channel)| channel.output > 0));
-        chosen.map(|(number, _)| *number)
+    /// Takes the next event, and gives the entries that came of it away.
+    pub fn entries_of(&mut self, event: &Event) -> Vec<Entry> {
+        self.observe(event);
+        std::mem::take(&mut self.entries)
     }
 
     fn observe_channel(&mut self, event: &Event) {
@@ -223,6 +222,11 @@ impl Timeline {
         let prompt = self.prompts.entry(event.channel).or_default();
         let mut command = None;
         let Prompt { lines, entered } = prompt;
+        lines.set_width(self.widths.of(event.channel));
+        if entered.is_none() {
+            // Where nothing was entered, only what a line is in the middle of matters.
+            return self.sieve.feed(lines, data, |_| {});
+        }
         lines.feed(data, |line| {
             if line.is_complete
                 && let Some(at) = entered.take()
@@ -231,17 +235,47 @@ impl Timeline {
             }
         });
         if let Some((at, text)) = command {
-            self.add(&Event { at, channel: event.channel, body: Body::Shell }, Kind::Command, &text);
+            self.add(at, event.channel, Kind::Command, &text);
         }
     }
 
-    fn add(&mut self, event: &Event, kind: Kind, text: &str) {
+    fn add(&mut self, at: u64, channel: u32, kind: Kind, text: &str) {
         if self.entries.len() >= MOST_ENTRIES {
             self.left_out = self.left_out.saturating_add(1);
             return;
         }
-        self.entries.push(Entry { at: event.at, channel: event.channel, kind, text: shorten(text) });
+        self.entries.push(Entry { at, channel, kind, text: shorten(text) });
     }
+}
+
+/// What an event tells by itself: its kind of entry and its whole text, neither escaped nor shortened.
+pub(super) fn told(body: &Body) -> Option<(Kind, Cow<'_, str>)> {
+    Some(match body {
+        Body::Shell => (Kind::Shell, "shell".into()),
+        Body::Exec { command } => (Kind::Exec, String::from_utf8_lossy(command)),
+        Body::Subsystem { name } => (Kind::Subsystem, name.into()),
+        Body::Forward { host, port, origin } => (Kind::Forward, format!("{host}:{port} for {origin}").into()),
+        Body::Signal { name } => (Kind::Signal, name.into()),
+        Body::Exit { status } => (Kind::Exit, format!("status {status}").into()),
+        Body::ExitSignal { name, message, .. } => {
+            (Kind::Exit, format!("signal {name} {message}").trim_end().to_owned().into())
+        }
+        Body::File(operation) => (Kind::File, describe(operation).into()),
+        Body::Refused { what, why } => (Kind::Refused, format!("{what}: {why}").into()),
+        Body::Decision { action, allowed: false, why } => (Kind::Denied, format!("{action}: {why}").into()),
+        Body::Marker { label } => (Kind::Marker, label.into()),
+        Body::SessionEnded { reason } => (Kind::Ended, reason.sentence().into()),
+        Body::SessionStarted(_)
+        | Body::ChannelOpened { .. }
+        | Body::Terminal { .. }
+        | Body::Environment { .. }
+        | Body::Input { .. }
+        | Body::Output { .. }
+        | Body::Resize { .. }
+        | Body::Closed { .. }
+        | Body::Decision { allowed: true, .. }
+        | Body::ChannelClosed => return None,
+    })
 }
 
 fn describe(file: &FileOperation) -> String {
@@ -264,7 +298,8 @@ fn describe(file: &FileOperation) -> String {
     format!("{verb} {}{other}{size}{hash}, {}", file.path, file.outcome)
 }
 
-fn shorten(text: &str) -> String {
+/// The beginning of a text, escaped, as an entry has it.
+pub(super) fn shorten(text: &str) -> String {
     // Every character escapes to at least one, so this many of the original are enough.
     let beginning: String = text.chars().take(LONGEST_TEXT.saturating_add(1)).collect();
     let escaped = escape_text(&beginning);
@@ -323,7 +358,6 @@ mod tests {
         let commands: Vec<_> = timeline.entries.iter().filter(|e| e.kind == Kind::Command).collect();
         assert_eq!(commands.len(), 1);
         assert_eq!((commands[0].at, commands[0].text.as_str()), (7, "$ ls"));
-        assert_eq!(timeline.main_channel(), Some(1));
         assert_eq!(timeline.channels[&1].input, 3);
     }
 

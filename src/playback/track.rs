@@ -22,6 +22,8 @@ const STRETCH: usize = 256 << 10;
 const REACH: u64 = 1 << 20;
 /// Bytes that all pictures together may take.
 const MOST_PICTURES: usize = 64 << 20;
+/// Stretches that there may be; beyond that, two become one and the next reach twice as far.
+const MOST_STRETCHES: usize = 64 << 10;
 /// What an event costs besides its bytes.
 const EVENT_COST: usize = 128;
 
@@ -45,7 +47,7 @@ impl Replay for Again {
 pub struct Track {
     /// The channel played.
     pub channel: u32,
-    /// What the recording is about.
+    /// What the recording is about; its entries are the stops.
     pub timeline: Timeline,
     /// Places to jump to, in order.
     pub stops: Vec<Stop>,
@@ -131,7 +133,7 @@ impl Track {
         };
         for event in events {
             let (place, event) = event.map_err(TrackError::Recording)?;
-            if channel.is_none_or(|wanted| event.channel == 0 || event.channel == wanted) {
+            if channel.is_none_or(|wanted| event.is_of(wanted)) {
                 loading.take(place, &event);
             }
         }
@@ -206,13 +208,12 @@ impl Loading {
         }
     }
 
-    fn finish<E>(self, replay: Box<dyn Replay>) -> Result<Track, TrackError<E>> {
+    fn finish<E>(mut self, replay: Box<dyn Replay>) -> Result<Track, TrackError<E>> {
         let none = || self.wanted.map_or(TrackError::NothingPrinted, TrackError::NoSuchChannel);
         let Shooting { channel, stretches, .. } = self.shooting.ok_or_else(none)?;
-        let entries = self.timeline.entries.iter();
-        let mut stops: Vec<Stop> = entries
-            .map(|entry| Stop { at: self.bends.playback(entry.at), label: entry.text.clone() })
-            .collect();
+        let entries = std::mem::take(&mut self.timeline.entries).into_iter();
+        let mut stops: Vec<Stop> =
+            entries.map(|entry| Stop { at: self.bends.playback(entry.at), label: entry.text }).collect();
         stops.sort_by_key(|stop| stop.at);
         let length = self.bends.playback(self.bends.last);
         Ok(Track { channel, timeline: self.timeline, stops, length, stretches, bends: self.bends, replay })
@@ -226,6 +227,7 @@ struct Shooting {
     screen: Screen,
     stretches: Vec<Stretch>,
     every: usize,
+    reach: u64,
     /// Cost of what was shown since the last picture.
     shown: usize,
     kept: usize,
@@ -241,6 +243,7 @@ impl Shooting {
             screen: Screen::default(),
             stretches: Vec::new(),
             every: STRETCH,
+            reach: REACH,
             shown: 0,
             kept: 0,
             last: None,
@@ -249,7 +252,7 @@ impl Shooting {
 
     fn take(&mut self, place: Range<u64>, at: Duration, what: &What) {
         let is_due = self.stretches.last().is_none_or(|stretch| {
-            self.shown >= self.every || place.end.saturating_sub(stretch.place.start) > REACH
+            self.shown >= self.every || place.end.saturating_sub(stretch.place.start) > self.reach
         });
         if self.last.replace(place.start) != Some(place.start) && is_due {
             self.shoot(place.start, at);
@@ -258,17 +261,38 @@ impl Shooting {
             stretch.place.end = place.end;
         }
         self.screen.pass(at);
-        self.shown = self.shown.saturating_add(what.show(&mut self.screen)).saturating_add(EVENT_COST);
+        what.show(&mut self.screen);
+        let bytes = if let What::Output(data) = what { data.len() } else { 0 };
+        self.shown = self.shown.saturating_add(bytes).saturating_add(EVENT_COST);
     }
 
     fn shoot(&mut self, start: u64, at: Duration) {
         self.shown = 0;
+        self.screen.catch_up();
         let before = self.screen.freeze();
         self.kept = self.kept.saturating_add(before.weight());
         self.stretches.push(Stretch { at, before: Some(before), place: start..start });
         if self.kept > MOST_PICTURES {
             self.thin();
         }
+        if self.stretches.len() >= MOST_STRETCHES {
+            self.join();
+        }
+    }
+
+    /// Makes one stretch of every two that follow each other, but for the last, which is not over.
+    fn join(&mut self) {
+        let last = self.stretches.pop();
+        let mut stretches = std::mem::take(&mut self.stretches).into_iter();
+        while let Some(mut stretch) = stretches.next() {
+            stretch.place.end = stretches.next().map_or(stretch.place.end, |second| second.place.end);
+            self.stretches.push(stretch);
+        }
+        self.stretches.extend(last);
+        self.kept =
+            self.stretches.iter().filter_map(|stretch| stretch.before.as_ref()).map(Picture::weight).sum();
+        self.every = self.every.saturating_mul(2);
+        self.reach = self.reach.saturating_mul(2);
     }
 
     /// Gives up every second picture.
@@ -285,17 +309,13 @@ impl Shooting {
 }
 
 impl What {
-    /// Brings it to the screen; says how many bytes that were.
-    pub(super) fn show(&self, screen: &mut Screen) -> usize {
+    /// Brings it to the screen, which must catch up before anybody looks.
+    pub(super) fn show(&self, screen: &mut Screen) {
         match self {
-            Self::Output(data) => {
-                screen.feed(data);
-                return data.len();
-            }
+            Self::Output(data) => screen.feed_ahead(data),
             Self::Resize(columns, rows) => screen.resize(*columns, *rows),
             Self::Terminal(columns, rows) => screen.open_terminal(*columns, *rows),
         }
-        0
     }
 }
 
@@ -382,6 +402,19 @@ mod tests {
         let mut track = Track::kept(events, None, None).unwrap();
         assert_eq!(track.channel, 2);
         assert_eq!(track.moments(0).unwrap()[0].what, What::Terminal(1000, 1));
+    }
+
+    #[test]
+    fn two_stretches_become_one_without_a_gap() {
+        let mut shooting = Shooting::new(1);
+        for n in 0..5 {
+            shooting.shoot(n * 10, Duration::from_secs(n));
+            shooting.stretches.iter_mut().last().unwrap().place.end = n * 10 + 4;
+        }
+        shooting.join();
+        let places: Vec<_> = shooting.stretches.iter().map(|stretch| stretch.place.clone()).collect();
+        assert_eq!(places, [0..14, 20..34, 40..44]);
+        assert!(shooting.stretches.iter().all(|stretch| stretch.before.is_some()));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use super::error::RecordingError;
 use super::event::Event;
 use super::frame::{HEAD_BYTES, Head, Kind, MAX_BODY};
 use super::header::Header;
-use super::key::ReviewerIdentity;
-use super::reader::{Opener, RawFrame};
+use super::open::Opener;
+use super::reader::RawFrame;
 
 /// The most bytes read at once; a player asks for far less.
 const MOST: u64 = 64 << 20;
@@ -33,13 +33,9 @@ impl fmt::Debug for Again {
 }
 
 impl Again {
-    /// Takes the file whose header was read.
-    ///
-    /// # Errors
-    /// When the identity does not open it.
-    pub fn new(file: File, header: Header, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
-        let opener = Opener::new(&header, identity)?;
-        Ok(Self { file, header, opener })
+    /// The file of a recording that was opened.
+    pub(super) fn new(file: File, header: Header, opener: &Opener) -> Self {
+        Self { file, header, opener: opener.anywhere() }
     }
 
     /// The events of the frames in a place, which is one that [`super::Reader::place`] gave or joins several.

@@ -93,6 +93,9 @@ pub enum RecordingError {
         /// The one that comes too late.
         counter: u64,
     },
+    /// The header's key is for others, and the one that was wrapped again is no age file with a key in it.
+    #[error("the key that was wrapped again is damaged; have a reviewer wrap it once more")]
+    RewrapDamaged,
     /// An event is earlier than the one before it.
     #[error("frame {counter}: time runs backwards")]
     TimeReversed {
@@ -145,6 +148,7 @@ impl RecordingError {
             Self::Missing { .. } => "missing",
             Self::NotARecording => "not_a_recording",
             Self::OutOfOrder { .. } => "out_of_order",
+            Self::RewrapDamaged => "rewrap_damaged",
             Self::TimeReversed { .. } => "time_reversed",
             Self::TrailingData => "trailing_data",
             Self::Truncated { .. } => "truncated",

@@ -21,6 +21,14 @@ pub struct Event {
     pub body: Body,
 }
 
+impl Event {
+    /// Whether it belongs to a channel, or to the session as a whole.
+    #[must_use]
+    pub const fn is_of(&self, channel: u32) -> bool {
+        self.channel == 0 || self.channel == channel
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -151,6 +159,40 @@ pub enum Body {
         /// The reason.
         reason: EndReason,
     },
+}
+
+impl Body {
+    /// The bytes that crossed the gate, and on which side they were sent.
+    #[must_use]
+    pub const fn data(&self) -> Option<(Source, &Bytes)> {
+        if let Self::Input { data } = self {
+            return Some((Source::Input, data));
+        }
+        if let Self::Output { stream, data } = self {
+            let source = match stream {
+                Stream::Stderr => Source::Stderr,
+                Stream::Stdout => Source::Stdout,
+            };
+            return Some((source, data));
+        }
+        None
+    }
+
+    /// The same, to be changed.
+    pub(crate) const fn data_mut(&mut self) -> Option<&mut Bytes> {
+        if let Self::Input { data } | Self::Output { data, .. } = self { Some(data) } else { None }
+    }
+}
+
+/// Where the bytes of an event came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The client.
+    Input,
+    /// The target's standard error.
+    Stderr,
+    /// The target's standard output.
+    Stdout,
 }
 
 /// Who, where and under which grant: the first event of a recording.

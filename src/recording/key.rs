@@ -3,16 +3,18 @@
 //! `FORMAT.md` part 3. X25519 recipients and hardware keys (`hardware.rs`), or post-quantum ones (`hybrid.rs`), never both
 //! for one recording. A bastion never runs an age plugin, so recipients that need one are refused.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use age::secrecy::{ExposeSecret, SecretString};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 
 use super::digest::Digest;
 use super::error::RecordingError;
+use super::header::Header;
 use super::plugin::{self, Ask};
 use super::{hardware, hybrid};
 use crate::model::Secret;
@@ -132,7 +134,14 @@ fn are_of_one_kind(recipients: &[Recipient]) -> Result<(), KeyError> {
 }
 
 /// The private end: one or more age identities, as an identity file holds them.
-pub struct ReviewerIdentity(Vec<Private>);
+///
+/// What it opens of a recording is its header's wrapped key, or one that was wrapped again and is known here
+/// ([`Self::learn`]).
+pub struct ReviewerIdentity {
+    identities: Vec<Private>,
+    /// By the recording's id.
+    rewrapped: Mutex<HashMap<[u8; 16], Vec<u8>>>,
+}
 
 enum Private {
     Classic(age::x25519::Identity),
@@ -170,7 +179,7 @@ impl ReviewerIdentity {
     /// A fresh identity that every age tool reads.
     #[must_use]
     pub fn generate() -> Self {
-        Self(vec![Private::Classic(age::x25519::Identity::generate())])
+        Self::of(vec![Private::Classic(age::x25519::Identity::generate())])
     }
 
     /// A fresh post-quantum identity; age tools of 2026 and later read it.
@@ -178,7 +187,7 @@ impl ReviewerIdentity {
     /// # Errors
     /// When there is no randomness.
     pub fn generate_hybrid() -> Result<Self, KeyError> {
-        Ok(Self(vec![Private::Hybrid(hybrid::Identity::generate()?)]))
+        Ok(Self::of(vec![Private::Hybrid(hybrid::Identity::generate()?)]))
     }
 
     /// Reads an age identity file: one identity a line, blank lines and `#` comments between.
@@ -193,13 +202,23 @@ impl ReviewerIdentity {
                 found.push(Private::parse(line).ok_or(KeyError::NotAnIdentity { line: index + 1 })?);
             }
         }
-        if found.is_empty() { Err(KeyError::NoIdentity) } else { Ok(Self(found)) }
+        if found.is_empty() { Err(KeyError::NoIdentity) } else { Ok(Self::of(found)) }
+    }
+
+    fn of(identities: Vec<Private>) -> Self {
+        Self { identities, rewrapped: Mutex::default() }
+    }
+
+    /// Takes a recording's key as it was wrapped again (`FORMAT.md` part 3), to be tried when the header's is for others.
+    pub fn learn(&self, header: &Header, wrapped: Vec<u8>) {
+        let mut known = self.rewrapped.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(header.recording, wrapped);
     }
 
     /// The identity lines, for a file only its owner may read.
     #[must_use]
     pub fn to_secret_text(&self) -> SecretString {
-        let lines: Vec<SecretString> = self.0.iter().map(Private::to_secret_text).collect();
+        let lines: Vec<SecretString> = self.identities.iter().map(Private::to_secret_text).collect();
         let mut text = String::new();
         for line in &lines {
             text.push_str(line.expose_secret());
@@ -211,7 +230,7 @@ impl ReviewerIdentity {
     /// Lets hardware keys talk with somebody, who is asked to touch them or for a PIN.
     #[must_use]
     pub fn asking(mut self, ask: &Arc<dyn Ask>) -> Self {
-        for identity in &mut self.0 {
+        for identity in &mut self.identities {
             if let Private::Plugin(identity) = identity {
                 identity.ask(Arc::clone(ask));
             }
@@ -221,13 +240,15 @@ impl ReviewerIdentity {
 
     /// Why a hardware key could not be tried, if one could not.
     fn trouble(&self) -> Option<String> {
-        self.0.iter().find_map(|one| if let Private::Plugin(one) = one { one.trouble() } else { None })
+        self.identities
+            .iter()
+            .find_map(|one| if let Private::Plugin(one) = one { one.trouble() } else { None })
     }
 
     /// The recipients recordings are encrypted to for this identity, as far as it knows them itself.
     #[must_use]
     pub fn recipients(&self) -> Vec<Recipient> {
-        self.0.iter().filter_map(|identity| identity.to_public().map(Recipient)).collect()
+        self.identities.iter().filter_map(|identity| identity.to_public().map(Recipient)).collect()
     }
 }
 
@@ -261,42 +282,73 @@ pub(super) fn wrap(key: &FileKey, recipients: &[Recipient]) -> Result<Vec<u8>, K
     writer.finish().map_err(|_| KeyError::Unavailable)
 }
 
+/// Opens a recording's key: the header's, or else one that was wrapped again.
+pub(super) fn unlock(header: &Header, identity: &ReviewerIdentity) -> Result<FileKey, RecordingError> {
+    let damaged =
+        RecordingError::HeaderDamaged { what: "the wrapped key is no age file with 32 bytes in it" };
+    let closed = match unwrap(&header.wrapped, identity, header, damaged) {
+        Err(error @ (RecordingError::WrongKey | RecordingError::KeyUnusable { .. })) => error,
+        other => return other,
+    };
+    let rewrapped = identity.rewrapped.lock().unwrap_or_else(PoisonError::into_inner);
+    let wrapped = rewrapped.get(&header.recording).cloned().ok_or(closed)?;
+    drop(rewrapped);
+    unwrap(&wrapped, identity, header, RecordingError::RewrapDamaged)
+}
+
+/// Wraps a recording's key again, to `recipients`. The recording is not touched: its header's wrapped key stays.
+///
+/// # Errors
+/// When the identity does not open the recording, or the recipients cannot be wrapped to together.
+pub fn rewrap(
+    header: &Header,
+    identity: &ReviewerIdentity,
+    recipients: &[Recipient],
+) -> Result<Vec<u8>, RewrapError> {
+    Ok(wrap(&unlock(header, identity)?, recipients)?)
+}
+
+/// Why a recording's key was not wrapped again.
+#[derive(Debug, thiserror::Error)]
+pub enum RewrapError {
+    /// The recipients are none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The recording was not opened.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+}
+
 /// Opens a wrapped file key and checks it against the header's commitment.
-pub(super) fn unwrap(
+fn unwrap(
     wrapped: &[u8],
     identity: &ReviewerIdentity,
-    recording: &[u8; 16],
-    committed: &[u8; 32],
+    header: &Header,
+    damaged: RecordingError,
 ) -> Result<FileKey, RecordingError> {
-    let damaged =
-        || RecordingError::HeaderDamaged { what: "the wrapped key is no age file with 32 bytes in it" };
-    let decryptor = age::Decryptor::new_buffered(wrapped).map_err(|_| damaged())?;
-    let identities = identity.0.iter().map(|identity| match identity {
+    let Ok(decryptor) = age::Decryptor::new_buffered(wrapped) else { return Err(damaged) };
+    let identities = identity.identities.iter().map(|identity| match identity {
         Private::Classic(identity) => identity as &dyn age::Identity,
         Private::Hybrid(identity) => identity,
         Private::Plugin(identity) => identity,
     });
-    let mut reader = decryptor.decrypt(identities).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => {
-            identity.trouble().map_or(RecordingError::WrongKey, |why| RecordingError::KeyUnusable { why })
+    let opened = decryptor.decrypt(identities);
+    let mut reader = match opened {
+        Ok(reader) => reader,
+        Err(age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed) => {
+            let why = identity.trouble();
+            return Err(why.map_or(RecordingError::WrongKey, |why| RecordingError::KeyUnusable { why }));
         }
-        age::DecryptError::ExcessiveWork { .. }
-        | age::DecryptError::InvalidHeader
-        | age::DecryptError::InvalidMac
-        | age::DecryptError::Io(_)
-        | age::DecryptError::KeyDecryptionFailed
-        | age::DecryptError::MissingPlugin { .. }
-        | age::DecryptError::Plugin(_)
-        | age::DecryptError::UnknownFormat => damaged(),
-    })?;
+        Err(_) => return Err(damaged),
+    };
     let mut key = [0; FILE_KEY_BYTES];
-    reader.read_exact(&mut key).map_err(|_| damaged())?;
+    let is_read = reader.read_exact(&mut key).is_ok();
     let key = Secret::new(key);
-    if reader.read(&mut [0; 1]).map_err(|_| damaged())? != 0 {
-        return Err(damaged());
+    if !is_read || !matches!(reader.read(&mut [0; 1]), Ok(0)) {
+        return Err(damaged);
     }
-    let commitment = commitment(&key, recording).map_err(|_| RecordingError::CommitmentMismatch)?;
-    aws_lc_rs::constant_time::verify_slices_are_equal(&commitment, committed)
+    let commitment = commitment(&key, &header.recording).map_err(|_| RecordingError::CommitmentMismatch)?;
+    aws_lc_rs::constant_time::verify_slices_are_equal(&commitment, &header.commitment)
         .map_err(|_| RecordingError::CommitmentMismatch)?;
     Ok(key)
 }
@@ -330,71 +382,5 @@ impl KeyType for ThirtyTwo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_opens_for_its_reviewers_only() {
-        let (one, two, stranger) =
-            (ReviewerIdentity::generate(), ReviewerIdentity::generate(), ReviewerIdentity::generate());
-        let key = fresh().unwrap();
-        let committed = commitment(&key, &[1; 16]).unwrap();
-        let recipients: Vec<_> = one.recipients().into_iter().chain(two.recipients()).collect();
-        let wrapped = wrap(&key, &recipients).unwrap();
-        for identity in [&one, &two] {
-            let opened = unwrap(&wrapped, identity, &[1; 16], &committed).unwrap();
-            assert_eq!(opened.expose(), key.expose());
-        }
-        let error = unwrap(&wrapped, &stranger, &[1; 16], &committed).unwrap_err();
-        assert_eq!(error.name(), "wrong_key");
-        let error = unwrap(&wrapped, &one, &[2; 16], &committed).unwrap_err();
-        assert_eq!(error.name(), "commitment_mismatch");
-    }
-
-    #[test]
-    fn a_post_quantum_key_opens_for_its_reviewers_and_is_not_mixed_with_others() {
-        let (one, two, classic) = (
-            ReviewerIdentity::generate_hybrid().unwrap(),
-            ReviewerIdentity::generate_hybrid().unwrap(),
-            ReviewerIdentity::generate(),
-        );
-        let key = fresh().unwrap();
-        let committed = commitment(&key, &[1; 16]).unwrap();
-        let mut recipients: Vec<_> = one.recipients().into_iter().chain(two.recipients()).collect();
-        let wrapped = wrap(&key, &recipients).unwrap();
-        let again = ReviewerIdentity::parse(two.to_secret_text().expose_secret()).unwrap();
-        for identity in [&one, &two, &again] {
-            assert_eq!(unwrap(&wrapped, identity, &[1; 16], &committed).unwrap().expose(), key.expose());
-        }
-        assert_eq!(unwrap(&wrapped, &classic, &[1; 16], &committed).unwrap_err().name(), "wrong_key");
-        assert_eq!(
-            recipients[0].to_string().parse::<Recipient>().unwrap().to_string(),
-            recipients[0].to_string()
-        );
-        recipients.extend(classic.recipients());
-        assert_eq!(wrap(&key, &recipients).unwrap_err(), KeyError::MixedRecipients);
-    }
-
-    #[test]
-    fn recipients_that_need_a_plugin_are_refused_by_name() {
-        for text in [
-            "age1tpm1qg86fn5esp30u9h6jy6zvu9gcsvnac09vn8jzjxt8s3qtlcv5h2x287wm36",
-            "ssh-ed25519 AAAA",
-            "age1",
-        ] {
-            assert_eq!(text.parse::<Recipient>().unwrap_err(), KeyError::NotARecipient(text.to_owned()));
-        }
-        assert_eq!(wrap(&fresh().unwrap(), &[]).unwrap_err(), KeyError::NoRecipient);
-    }
-
-    #[test]
-    fn an_identity_file_survives_with_its_comments() {
-        let identity = ReviewerIdentity::generate();
-        let text = format!("# created: today\n\n{}", identity.to_secret_text().expose_secret());
-        let again = ReviewerIdentity::parse(&text).unwrap();
-        assert_eq!(again.recipients().len(), 1);
-        assert_eq!(again.recipients()[0].to_string(), identity.recipients()[0].to_string());
-        assert_eq!(ReviewerIdentity::parse("# nothing\n").unwrap_err(), KeyError::NoIdentity);
-        assert_eq!(ReviewerIdentity::parse("\nhello\n").unwrap_err(), KeyError::NotAnIdentity { line: 2 });
-    }
-}
+#[path = "key_tests.rs"]
+mod tests;

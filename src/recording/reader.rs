@@ -8,20 +8,15 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit};
-use bytes::Bytes;
-
-use super::codec::{self, Malformed};
-use super::compress;
+use super::again::Again;
 use super::digest::{Digest, chain};
 use super::error::RecordingError;
-use super::event::{Body, Event};
-use super::frame::{
-    Claim, HEAD_BYTES, Head, Kind, MAX_BODY, MAX_CONTENT, Outcome, TAG_BYTES, associated, nonce,
-};
+use super::event::Event;
+use super::frame::{Claim, HEAD_BYTES, Head, Kind, MAX_BODY, Outcome};
 use super::header::{Header, MAGIC, PRELUDE_BYTES, parse_prelude};
-use super::key::{self, ReviewerIdentity};
+use super::key::ReviewerIdentity;
+use super::open::Opener;
+use super::pool::Pool;
 
 /// One frame as it stands in the file.
 #[derive(Debug)]
@@ -204,8 +199,11 @@ impl<R: Read> Frames<R> {
 pub struct Reader<R> {
     frames: Frames<R>,
     opener: Opener,
+    pool: Pool,
     pending: std::vec::IntoIter<Event>,
     place: Range<u64>,
+    /// Why no more frames are read, once none are.
+    ended: Option<Result<(), RecordingError>>,
     is_over: bool,
 }
 
@@ -226,7 +224,15 @@ impl<R: Read> Reader<R> {
     /// When the identity does not open the recording.
     pub fn new(frames: Frames<R>, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
         let opener = Opener::new(frames.header(), identity)?;
-        Ok(Self { frames, opener, pending: Vec::new().into_iter(), place: 0..0, is_over: false })
+        let pool = Pool::calm(opener.unsealer());
+        let pending = Vec::new().into_iter();
+        Ok(Self { frames, opener, pool, pending, place: 0..0, ended: None, is_over: false })
+    }
+
+    /// Opens frames on all cores, some way ahead of the events: for whoever waits for one long recording.
+    #[must_use]
+    pub fn on_all_cores(self) -> Self {
+        Self { pool: Pool::eager(self.opener.unsealer()), ..self }
     }
 
     /// What the recording says about itself in clear.
@@ -244,18 +250,41 @@ impl<R: Read> Reader<R> {
         self.frames.bytes()
     }
 
+    /// A way to read any part again; `file` is the one that this reads.
+    pub fn again(&self, file: File) -> Again {
+        Again::new(file, self.header().clone(), &self.opener)
+    }
+
     /// Where in the file the frame of the last event lies.
     pub fn place(&self) -> Range<u64> {
         self.place.clone()
     }
 
-    fn refill(&mut self) -> Result<bool, RecordingError> {
-        let begin = self.frames.bytes();
-        let Some(frame) = self.frames.next_frame()? else { return Ok(false) };
-        self.place = begin..self.frames.bytes();
-        if matches!(frame.kind, Kind::Chunk | Kind::LastChunk) {
-            self.pending = self.opener.open(frame)?.into_iter();
+    /// Reads frames to be opened.
+    fn read_ahead(&mut self) {
+        while self.ended.is_none() && !self.pool.is_full() {
+            let begin = self.frames.bytes();
+            match self.frames.next_frame() {
+                Ok(Some(frame)) if matches!(frame.kind, Kind::Chunk | Kind::LastChunk) => {
+                    self.pool.push(begin..self.frames.bytes(), frame);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => self.ended = Some(Ok(())),
+                Err(error) => self.ended = Some(Err(error)),
+            }
         }
+    }
+
+    /// Goes on to the next frame's events; says whether there is one.
+    fn refill(&mut self) -> Result<bool, RecordingError> {
+        self.read_ahead();
+        let Some(opened) = self.pool.pop() else {
+            // What stopped the reading comes after everything that was read.
+            return self.ended.take().unwrap_or(Ok(())).map(|()| false);
+        };
+        let events = self.opener.admit(opened.content?)?;
+        self.place = opened.place;
+        self.pending = events.into_iter();
         Ok(true)
     }
 }
@@ -272,110 +301,13 @@ impl<R: Read> Iterator for Reader<R> {
                 return None;
             }
             match self.refill() {
-                Ok(true) => {}
-                Ok(false) => self.is_over = true,
+                Ok(is_more) => self.is_over = !is_more,
                 Err(error) => {
                     self.is_over = true;
                     return Some(Err(error));
                 }
             }
         }
-    }
-}
-
-/// Opens sealed frames and holds them to the rules about their content.
-pub(super) struct Opener {
-    cipher: Aes256Gcm,
-    header: Digest,
-    session: String,
-    floor: u64,
-    has_started: bool,
-}
-
-impl Opener {
-    pub(super) fn new(header: &Header, identity: &ReviewerIdentity) -> Result<Self, RecordingError> {
-        let key = key::unwrap(&header.wrapped, identity, &header.recording, &header.commitment)?;
-        let payload = key::payload(&key, &header.hash()).map_err(|_| RecordingError::CommitmentMismatch)?;
-        let cipher = Aes256Gcm::new(payload.expose().into());
-        let session = header.session.to_string();
-        Ok(Self { cipher, header: header.hash(), session, floor: 0, has_started: false })
-    }
-
-    /// Goes on anywhere: the next frame need not follow the one before.
-    pub(super) const fn resume(&mut self) {
-        self.floor = 0;
-        self.has_started = true;
-    }
-
-    /// The events of a sealed frame.
-    pub(super) fn open(&mut self, frame: RawFrame) -> Result<Vec<Event>, RecordingError> {
-        let RawFrame { counter, kind, head, mut body, .. } = frame;
-        let damaged = || RecordingError::FrameDamaged { counter, what: "its tag does not hold" };
-        let malformed = |what| RecordingError::EventMalformed { counter, what };
-        let split = body.len().checked_sub(TAG_BYTES).ok_or_else(damaged)?;
-        let (sealed, tag) = body.split_at_mut_checked(split).ok_or_else(damaged)?;
-        let tag: [u8; TAG_BYTES] = (&*tag).try_into().map_err(|_| damaged())?;
-        self.cipher
-            .decrypt_inout_detached(
-                &nonce(counter, kind).into(),
-                &associated(&self.header, &head),
-                sealed.into(),
-                &tag.into(),
-            )
-            .map_err(|_| damaged())?;
-        body.truncate(split);
-        let events = codec::decode(&content(counter, body)?, self.floor).map_err(|error| match error {
-            Malformed::What(what) => malformed(what),
-            Malformed::Time => RecordingError::TimeReversed { counter },
-        })?;
-        self.check(&events, kind == Kind::LastChunk).map_err(malformed)?;
-        self.floor = events.last().map_or(self.floor, |event| event.at);
-        Ok(events)
-    }
-
-    fn check(&mut self, events: &[Event], is_last: bool) -> Result<(), &'static str> {
-        for (index, event) in events.iter().enumerate() {
-            let starts =
-                matches!(&event.body, Body::SessionStarted(facts) if facts.session.as_str() == self.session);
-            if !self.has_started && !starts {
-                return Err("the first event does not name the header's session");
-            }
-            if self.has_started && matches!(&event.body, Body::SessionStarted(_)) {
-                return Err("a session starts with the first event, and only there");
-            }
-            self.has_started = true;
-            let ends = matches!(&event.body, Body::SessionEnded { .. });
-            if ends != (is_last && index + 1 == events.len()) {
-                return Err("a session ends with the last event of the last chunk, and only there");
-            }
-        }
-        Ok(())
-    }
-}
-
-fn content(counter: u64, mut plain: Vec<u8>) -> Result<Bytes, RecordingError> {
-    let malformed = |what| RecordingError::EventMalformed { counter, what };
-    let limit = |length: usize| RecordingError::LimitExceeded {
-        counter,
-        length: length as u64,
-        limit: MAX_CONTENT as u64,
-    };
-    let mut fields = super::parse::Fields::new(&plain);
-    match fields.u8() {
-        Some(0) if fields.rest().len() > MAX_CONTENT => Err(limit(fields.rest().len())),
-        Some(0) => Ok(Bytes::from(std::mem::take(&mut plain)).slice(1..)),
-        Some(1) => {
-            let length = fields.u32().and_then(|length| usize::try_from(length).ok());
-            let length = length.ok_or_else(|| malformed("no content length"))?;
-            if length > MAX_CONTENT {
-                return Err(limit(length));
-            }
-            let content = compress::decompress(fields.rest(), length);
-            content
-                .map(Bytes::from)
-                .ok_or_else(|| malformed("its compressed content does not expand to its length"))
-        }
-        _ => Err(malformed("its compression is unknown")),
     }
 }
 

@@ -232,6 +232,43 @@ async fn what_is_recorded_is_read_back_and_verifies() {
 }
 
 #[tokio::test]
+async fn all_cores_read_the_same_as_one_and_stop_at_the_same_place() {
+    let world = World::new();
+    let (journal, _) = world.open();
+    let recorder = Recorder::open(&journal, world.spec()).unwrap();
+    for n in 0..200 {
+        let at = recorder.record(vec![output(random(20_000)), input(&format!("{n}\n"))]).unwrap();
+        recorder.durable(at).await.unwrap();
+    }
+    let path = recorder.finish(EndReason::ClientLeft).await.unwrap().path;
+    let bytes = fs::read(&path).unwrap();
+    // Whole, cut, and with a frame damaged where threads are at work already.
+    for (end, flipped) in [(bytes.len(), None), (2_500_000, None), (bytes.len(), Some(2_000_000))] {
+        let mut bytes = bytes[..end].to_vec();
+        flipped.into_iter().for_each(|at: usize| bytes[at] ^= 1);
+        let read = |is_eager: bool| {
+            let reader = Reader::new(Frames::new(&bytes[..]).unwrap(), &world.identity).unwrap();
+            let mut reader = if is_eager { reader.on_all_cores() } else { reader };
+            let mut seen = Vec::new();
+            while let Some(event) = reader.next() {
+                seen.push(event.map(|event| (reader.place(), event)).map_err(|error| error.to_string()));
+            }
+            seen
+        };
+        let (one, all) = (read(false), read(true));
+        assert!(one.len() > 150 && one == all, "{} and {}", one.len(), all.len());
+        let trusted = [world.signer.public_key()];
+        let verdict = verify_source(&bytes[..], &trusted, Some(&world.identity), |_| {});
+        let verdict = verdict.map(|verdict| verdict.events).map_err(|error| error.to_string());
+        let expected = match one.last().unwrap() {
+            Ok(_) => Ok(Some(one.len() as u64)),
+            Err(error) => Err(error.clone()),
+        };
+        assert_eq!(verdict, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_crash_at_any_moment_keeps_what_was_acknowledged() {
     let world = World::new();
     let (journal, _) = world.open();

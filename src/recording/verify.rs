@@ -12,7 +12,9 @@ use super::event::Event;
 use super::frame::{Claim, Kind, Outcome};
 use super::header::Header;
 use super::key::ReviewerIdentity;
-use super::reader::{Frames, Opener, RawFrame};
+use super::open::Opener;
+use super::pool::{Opened, Pool};
+use super::reader::{Frames, RawFrame};
 use crate::model::signer::{PUBLIC_KEY_BYTES, is_signed_by};
 
 /// What a recording that holds is.
@@ -57,7 +59,7 @@ pub fn verify_source<R: Read>(
     source: R,
     trusted: &[[u8; PUBLIC_KEY_BYTES]],
     identity: Option<&ReviewerIdentity>,
-    mut see: impl FnMut(&Event),
+    see: impl FnMut(&Event),
 ) -> Result<Verdict, RecordingError> {
     let mut frames = Frames::new(source)?;
     let header = frames.header().clone();
@@ -65,26 +67,32 @@ pub fn verify_source<R: Read>(
         return Err(RecordingError::UntrustedSigner { key: header.signer });
     }
     header.check_signature(&frames.prelude, &frames.header_body)?;
-    let mut opener = identity.map(|identity| Opener::new(&header, identity)).transpose()?;
-    let (mut checkpoints, mut events, mut duration) = (0, 0, 0);
-    let mut last = None;
-    while let Some(frame) = frames.next_frame()? {
+    let opener = identity.map(|identity| Opener::new(&header, identity)).transpose()?;
+    let mut contents = opener.map(|opener| Contents::new(opener, see));
+    let (mut checkpoints, mut last) = (0, None);
+    loop {
+        // What was read before is judged before what is wrong here.
+        let frame = match frames.next_frame() {
+            Ok(frame) => frame,
+            Err(error) => return Err(contents.as_mut().and_then(Contents::finish).unwrap_or(error)),
+        };
+        let Some(frame) = frame else { break };
         if let Some(claim) = Claim::parse(frame.kind, &frame.body) {
-            check_claim(&header, &frame, &claim)?;
+            if let Err(error) = check_claim(&header, &frame, &claim) {
+                return Err(contents.as_mut().and_then(Contents::finish).unwrap_or(error));
+            }
             checkpoints += 1;
             last = Some((frame.counter, claim));
-        } else if let Some(opener) = &mut opener {
-            for event in &opener.open(frame)? {
-                events += 1;
-                duration = event.at;
-                see(event);
-            }
+        } else if let Some(contents) = &mut contents {
+            contents.take(frame)?;
         }
+    }
+    if let Some(error) = contents.as_mut().and_then(Contents::finish) {
+        return Err(error);
     }
     let Some((last_frame, Claim { outcome: Some(outcome), chain: digest, .. })) = last else {
         return Err(RecordingError::Truncated { last_good: last.map(|(counter, _)| counter) });
     };
-    let has_key = identity.is_some();
     Ok(Verdict {
         header,
         outcome,
@@ -92,9 +100,54 @@ pub fn verify_source<R: Read>(
         digest,
         bytes: frames.bytes(),
         checkpoints,
-        events: has_key.then_some(events),
-        duration_us: has_key.then_some(duration),
+        events: contents.as_ref().map(|contents| contents.events),
+        duration_us: contents.map(|contents| contents.duration),
     })
+}
+
+/// What is inside: opened on several threads, shown in order.
+struct Contents<See> {
+    opener: Opener,
+    pool: Pool,
+    see: See,
+    events: u64,
+    duration: u64,
+}
+
+impl<See: FnMut(&Event)> Contents<See> {
+    fn new(opener: Opener, see: See) -> Self {
+        let pool = Pool::eager(opener.unsealer());
+        Self { opener, pool, see, events: 0, duration: 0 }
+    }
+
+    fn take(&mut self, frame: RawFrame) -> Result<(), RecordingError> {
+        self.pool.push(0..0, frame);
+        while self.pool.is_full() {
+            let Some(opened) = self.pool.pop() else { break };
+            self.judge(opened)?;
+        }
+        Ok(())
+    }
+
+    /// Judges what is left; answers with the first thing wrong with it.
+    fn finish(&mut self) -> Option<RecordingError> {
+        while let Some(opened) = self.pool.pop() {
+            if let Err(error) = self.judge(opened) {
+                return Some(error);
+            }
+        }
+        None
+    }
+
+    fn judge(&mut self, opened: Opened) -> Result<(), RecordingError> {
+        let events = self.opener.admit(opened.content?)?;
+        for event in &events {
+            self.events += 1;
+            self.duration = event.at;
+            (self.see)(event);
+        }
+        Ok(())
+    }
 }
 
 /// Tests a checkpoint's or end's signature, then its digest.

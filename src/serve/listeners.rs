@@ -16,12 +16,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::node::ServeError;
 use crate::api::Peer;
 use crate::net::{Accepted, Listener, ListenerLimits, PromptStream};
 use crate::protocol::ssh::{Arrival, Carried, Front, SshAdapter};
@@ -42,6 +44,21 @@ pub(super) const API_LIMITS: ListenerLimits =
     ListenerLimits { before_login: 1024, before_login_per_source: 64 };
 /// The mode of the control socket: the machine's operator, nobody else.
 const OWNER_ONLY: u32 = 0o600;
+
+/// The server's side of TLS: 1.3 and 1.2, no client certificates.
+pub(super) fn tls(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<rustls::ServerConfig, ServeError> {
+    let wrong = |error: rustls::Error| ServeError::Tls(error.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(wrong)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(wrong)
+}
 
 /// Accepts SSH connections until `stop`; those inside a carrier come through `carried`.
 pub(super) async fn ssh(

@@ -3,7 +3,6 @@
 //! The API knows no session and no protocol; sessions know no API. Testing a target and scanning its host keys dial it
 //! from here, with a certificate that can run nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +21,6 @@ use crate::session::{Gate, LiveSession, Standing};
 pub(super) struct NodeLive {
     pub(super) gate: Arc<Gate>,
     pub(super) keeper: Arc<Keeper>,
-    /// The ledger's newest head with its witnesses' signatures, when there is one.
-    pub(super) cosigned: PathBuf,
 }
 
 impl Live for NodeLive {
@@ -74,10 +71,6 @@ impl Live for NodeLive {
             name: standing.name,
         };
         self.gate.witnesses.standings().into_iter().map(witness).collect()
-    }
-
-    fn cosigned(&self) -> Option<String> {
-        std::fs::read_to_string(&self.cosigned).ok()
     }
 
     fn keeping(&self) -> Option<Keeping> {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::check::authorities;
 use super::live::host_keys;
-use super::node::{LEDGER, ServeError, authorities};
+use super::node::{LEDGER, ServeError};
 use super::witnesses::COSIGNED;
 use crate::api::{self, Cut, Fetched, HostKey, Keeping, Later, Live, NodeFacts, Room, Step, Witness};
 use crate::authn::Authenticator;
@@ -51,10 +52,8 @@ pub fn look_offline(directory: &Path) -> Result<axum::Router, ServeError> {
         authenticator: Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone()),
         policy: Engine::load(config.policy.directory.as_deref())?,
         store,
-        live: Arc::new(NobodyLive {
-            recordings: config.recording.directory.clone(),
-            cosigned: directory.join(LEDGER).join(COSIGNED),
-        }),
+        live: Arc::new(NobodyLive { recordings: config.recording.directory.clone() }),
+        cosigned: directory.join(LEDGER).join(COSIGNED),
         recordings: config.recording.directory,
         clock,
         node,
@@ -65,7 +64,6 @@ pub fn look_offline(directory: &Path) -> Result<axum::Router, ServeError> {
 /// A process without sessions.
 struct NobodyLive {
     recordings: PathBuf,
-    cosigned: PathBuf,
 }
 
 impl Live for NobodyLive {
@@ -92,10 +90,6 @@ impl Live for NobodyLive {
 
     fn witnesses(&self) -> Vec<Witness> {
         Vec::new()
-    }
-
-    fn cosigned(&self) -> Option<String> {
-        std::fs::read_to_string(&self.cosigned).ok()
     }
 
     /// Nothing is moved here, so nothing waits for it.

@@ -4,25 +4,29 @@
 //! | file | what |
 //! |---|---|
 //! | `node` | a running node: parts put together, started, stopped |
+//! | `check` | whether a configuration can be used at all |
 //! | `front` | what the SSH adapter asks of the node |
 //! | `live` | what the API asks of live sessions |
 //! | `look` | the API over a directory that nobody serves, to read from it |
 //! | `listeners` | the accept loops |
 //! | `keeping` | moves finished recordings to a store |
+//! | `removing` | deletes recordings whose time is over, and removes what is deleted |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
-//! | `witnesses` | has the ledger's heads signed elsewhere |
-//! | `witness` | `postern witness serve`: signs other ledgers' heads |
+//! | `witnesses`, `witness` | has the ledger's heads signed elsewhere; signs other ledgers' heads |
 
+mod check;
 mod front;
 mod keeping;
 mod listeners;
 mod live;
 mod look;
 mod node;
+mod removing;
 mod signals;
 mod witness;
 mod witnesses;
 
+pub use check::check;
 pub use look::look_offline;
 pub use node::{Addresses, Node, ServeError, open_offline};
 pub use signals::run;

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::check::{authorities, check};
 use super::front::NodeFront;
 use super::keeping::{self, Keeper};
 use super::listeners;
@@ -26,7 +27,7 @@ use super::live::NodeLive;
 use super::witnesses;
 use crate::access::Command;
 use crate::api;
-use crate::authn::{Authenticator, Authorities, UserCa};
+use crate::authn::Authenticator;
 use crate::config::{Config, ConfigError};
 use crate::credential::keystore::KEYS;
 use crate::credential::postgres::{Administrations, Administrator};
@@ -238,6 +239,7 @@ impl Node {
     /// the configuration; then it was replaced.
     pub async fn reload(&self) -> Result<Vec<&'static str>, ServeError> {
         let config = Config::load(&self.directory)?;
+        check(&config)?;
         let authorities = authorities(&config)?;
         let gate = &self.gate;
         reload_policy(gate, config.policy.directory.clone()).await?;
@@ -287,6 +289,7 @@ pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> 
 
 async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let config = Config::load(directory)?;
+    check(&config)?;
     let (sealing, clock) = (SealingKey::find(directory, None)?, Clock::system());
     Keystore::complete(directory, &sealing, &clock)?;
     let keys = Keystore::open(directory, &sealing)?;
@@ -310,8 +313,7 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         tracing::warn!(sessions = swept, "ended sessions that the last run left");
     }
     let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
-    let moved = config.recording.store.clone();
-    let keeper = Keeper::open(moved, config.recording.directory.clone(), store.clone(), clock.clone())?;
+    let keeper = Keeper::open(config.recording.clone(), store.clone(), clock.clone());
     let administrator =
         Administrator::new(database_ca(directory, &keys)?.clone(), &public_key, clock.clone());
     let gate = Gate {
@@ -396,16 +398,13 @@ fn context(
         database_ca: database_ca(directory, keys)?.pem(),
         node_key: HEXLOWER.encode(&keys.signer().public_key()),
     };
-    let live: Arc<dyn api::Live> = Arc::new(NodeLive {
-        gate: Arc::clone(gate),
-        keeper: Arc::clone(keeper),
-        cosigned: directory.join(LEDGER).join(witnesses::COSIGNED),
-    });
+    let live: Arc<dyn api::Live> = Arc::new(NodeLive { gate: Arc::clone(gate), keeper: Arc::clone(keeper) });
     Ok(api::Context {
         store: gate.store.clone(),
         policy: gate.policy.clone(),
         authenticator: gate.authenticator.clone(),
         live,
+        cosigned: directory.join(LEDGER).join(witnesses::COSIGNED),
         recordings: config.recording.directory.clone(),
         clock: gate.clock.clone(),
         node,
@@ -414,32 +413,10 @@ fn context(
 
 /// The API's side of TLS: 1.3 and 1.2, no client certificates.
 fn tls(keys: &Keystore) -> Result<rustls::ServerConfig, ServeError> {
-    let wrong = |error: rustls::Error| ServeError::Tls(error.to_string());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = keys.api_tls();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(wrong)?
-        .with_no_client_auth()
-        .with_single_cert(tls.chain.clone(), tls.key.clone_key())
-        .map_err(wrong)?;
+    let mut config = listeners::tls(tls.chain.clone(), tls.key.clone_key())?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-pub(super) fn authorities(config: &Config) -> Result<Authorities, ServeError> {
-    let mut cas = Vec::new();
-    for (name, ca) in &config.authn.user_cas {
-        let key = crate::authn::parse_public_key(&ca.public_key)
-            .map_err(|fault| ServeError::Authority(format!("{name}: {fault}")))?;
-        let mut authority = UserCa::new(name, key);
-        authority.principals.clone_from(&ca.principals);
-        authority.revoked_serials.clone_from(&ca.revoked_serials);
-        authority.revoked_key_ids.clone_from(&ca.revoked_key_ids);
-        authority.revoked = ca.revoked;
-        cas.push(authority);
-    }
-    Authorities::new(cas).map_err(|fault| ServeError::Authority(fault.to_string()))
 }
 
 async fn note_configuration(directory: &Path, store: &Store) -> Result<(), ServeError> {

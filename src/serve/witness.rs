@@ -114,12 +114,5 @@ fn acceptor(chain: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
     let chain = CertificateDer::pem_file_iter(chain).map_err(|error| wrong(&error))?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(&error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| wrong(&error))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(TlsAcceptor::from(Arc::new(listeners::tls(chain, key)?)))
 }

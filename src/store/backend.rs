@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::error::BackendError;
-use crate::access::{Grant, GrantEnd, Node, Person, Request, RequestEnd, Session};
-use crate::ledger::entry::{EndFacts, StoredFacts};
+use crate::access::{Grant, GrantEnd, Node, Person, Recording, Request, RequestEnd, Session};
+use crate::ledger::entry::{EndFacts, RewrapFacts, StoredFacts};
 use crate::ledger::{TileNode, TreeHash};
 use crate::model::{PersonId, SessionId, Target, TargetName, Timestamp};
 
@@ -45,7 +45,10 @@ pub(super) trait Reader: Send {
     fn grants(&self, filter: &Filter) -> Result<Vec<GrantRecord>, BackendError>;
     /// Sessions, newest first.
     fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRecord>, BackendError>;
+    /// What was decided about a session's recording, if something was.
+    fn recording(&self, session: &SessionId) -> Result<Option<Recording>, BackendError>;
     /// Where a session's recording was moved to, if it was.
+    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError>;
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError>;
     /// Checks the database's own structure, which can take long.
     fn integrity(&self) -> Result<(), BackendError>;
@@ -95,8 +98,11 @@ pub(super) enum Row {
     LeftOver(SessionId, BTreeSet<String>),
     Node(Box<Node>),
     Person(Box<Person>),
+    /// What was decided about a recording; none deletes the row.
+    Recording(SessionId, Option<Box<Recording>>),
     Request(Box<RequestRecord>),
     Session(Box<SessionRecord>),
+    Rewrapped(Box<RewrapFacts>),
     Stored(Box<StoredRecord>),
     Target(Box<Target>),
     TargetGone(TargetName),
@@ -172,6 +178,8 @@ pub struct Filter {
     pub target: Option<TargetName>,
     /// Only those not over.
     pub live_only: bool,
+    /// Only those whose recording is not deleted; of sessions.
+    pub kept_only: bool,
     /// Asked, issued or started at or after this.
     pub from: Option<Timestamp>,
     /// Asked, issued or started before this.

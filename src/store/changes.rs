@@ -156,7 +156,11 @@ impl Concern {
             Effect::GrantOpen(id) => Some(Topic::Grant(id.clone())),
             Effect::GrantOver(grant, _) => Some(Topic::Grant(grant.facts.grant.clone())),
             Effect::LeftOver(id) | Effect::SessionOpen(id) => Some(Topic::Session(id.clone())),
-            Effect::Node | Effect::RecordingStored(_) => None,
+            Effect::Node
+            | Effect::Recording(_)
+            | Effect::RecordingGone(_, _)
+            | Effect::RecordingRewrapped(_)
+            | Effect::RecordingStored(_) => None,
             Effect::Person(id) => Some(Topic::Person(id.clone())),
             Effect::RequestOpen(id) => Some(Topic::Request(id.clone())),
             Effect::RequestOver(request, _) => Some(Topic::Request(request.facts.request.clone())),

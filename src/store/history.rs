@@ -6,7 +6,8 @@
 use super::backend::{Filter, GrantRecord, Reader, RequestRecord, SessionRecord, StoredEntry, StoredRecord};
 use super::error::{BackendError, StoreError};
 use super::store::Store;
-use crate::ledger::entry::Entry;
+use crate::access::Recording;
+use crate::ledger::entry::{Entry, RewrapFacts};
 use crate::ledger::{Checkpoint, HashSource, ProofError, TreeHash, consistency_proof, inclusion_proof};
 use crate::model::{SessionId, Timestamp};
 
@@ -118,6 +119,22 @@ impl Store {
     /// When the database fails.
     pub fn session_history(&self, filter: &Filter) -> Result<Vec<SessionRecord>, StoreError> {
         Ok(self.reader().sessions(filter)?)
+    }
+
+    /// What was decided about a session's recording, if something was; also when nothing is left of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn recording(&self, session: &SessionId) -> Result<Option<Recording>, StoreError> {
+        Ok(self.reader().recording(session)?)
+    }
+
+    /// A session's recording's key as it was last wrapped again, if it was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, StoreError> {
+        Ok(self.reader().rewrapped(session)?)
     }
 
     /// Where a session's recording was moved to, if it was.

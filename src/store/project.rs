@@ -27,6 +27,11 @@ fn row(state: &State, entry: &Entry, effect: &Effect) -> Option<Row> {
         }
         Effect::Node => Row::Node(Box::new(state.node().clone())),
         Effect::Person(id) => Row::Person(Box::new(state.person(id)?.clone())),
+        Effect::Recording(session) => {
+            Row::Recording(session.clone(), state.recording(session).cloned().map(Box::new))
+        }
+        Effect::RecordingGone(session, record) => Row::Recording(session.clone(), Some(record.clone())),
+        Effect::RecordingRewrapped(facts) => Row::Rewrapped(facts.clone()),
         Effect::RecordingStored(facts) => {
             Row::Stored(Box::new(StoredRecord { facts: (**facts).clone(), at: entry.at }))
         }

@@ -8,5 +8,6 @@
 //! Rules here: every length, count and depth has a named limit that is checked before anything is allocated; an error is
 //! final for its stream; the same bytes cut differently give the same answer (properties beside each parser say so).
 
+pub mod postgres;
 pub mod reader;
 pub mod ssh;

@@ -9,6 +9,8 @@ use super::writer::*;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) bytes: Vec<u8>,
+    /// The key wrapped again, which lies beside it.
+    pub(crate) keys: Option<Vec<u8>>,
     without_key: &'static str,
     with_key: &'static str,
 }
@@ -43,7 +45,18 @@ impl Cases {
         with_key: &'static str,
         bytes: Vec<u8>,
     ) {
-        self.0.push(Case { name, bytes, without_key, with_key });
+        self.0.push(Case { name, bytes, keys: None, without_key, with_key });
+    }
+
+    /// A case with a key wrapped again beside it.
+    pub(crate) fn rewrapped(
+        &mut self,
+        name: &'static str,
+        with_key: &'static str,
+        bytes: Vec<u8>,
+        again: &[u8],
+    ) {
+        self.0.push(Case { name, bytes, keys: Some(again.to_vec()), without_key: "finished", with_key });
     }
 }
 
@@ -175,6 +188,19 @@ fn wrapped_keys(cases: &mut Cases, keys: &Keys) {
     cases.keyed("wrapped-key-31-bytes", "header_damaged", with(&keys.short, None));
     cases.keyed("wrapped-key-33-bytes", "header_damaged", with(&keys.long, None));
     cases.keyed("commitment-mismatch", "commitment_mismatch", with(&keys.good, Some([9; 32])));
+    let others = with(&keys.stranger, None);
+    cases.rewrapped("rewrapped", "finished", others.clone(), &keys.good);
+    cases.rewrapped("rewrapped-for-others", "wrong_key", others.clone(), &keys.stranger);
+    cases.rewrapped("rewrapped-garbage", "rewrap_damaged", others.clone(), b"this is no age file");
+    cases.rewrapped("rewrapped-empty", "rewrap_damaged", others.clone(), b"");
+    cases.rewrapped("rewrapped-cut", "rewrap_damaged", others.clone(), &keys.good[..keys.good.len() - 1]);
+    cases.rewrapped("rewrapped-31-bytes", "rewrap_damaged", others.clone(), &keys.short);
+    cases.rewrapped("rewrapped-33-bytes", "rewrap_damaged", others, &keys.long);
+    let committed = with(&keys.stranger, Some([9; 32]));
+    cases.rewrapped("rewrapped-another-key", "commitment_mismatch", committed, &keys.good);
+    // The header's own is enough, or wrong, before the other is looked at.
+    cases.rewrapped("rewrapped-in-vain", "finished", with(&keys.good, None), b"this is no age file");
+    cases.rewrapped("rewrapped-header-damaged", "header_damaged", with(&keys.short, None), &keys.good);
 }
 
 fn structure(cases: &mut Cases, keys: &Keys) {

@@ -26,6 +26,10 @@ pub(crate) fn write_missing(directory: &Path, cases: &[Case], list: &str) {
         if !path.exists() {
             fs::write(path, &case.bytes).unwrap();
         }
+        let path = directory.join(format!("{}.keys", case.name));
+        if let Some(keys) = case.keys.as_ref().filter(|_| !path.exists()) {
+            fs::write(path, keys).unwrap();
+        }
     }
     let sums: String =
         fixed(directory).iter().map(|name| format!("{}  {name}\n", sha256(&directory.join(name)))).collect();

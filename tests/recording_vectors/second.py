@@ -22,11 +22,16 @@ TRUSTED = [bytes.fromhex(LIST["trusted_node_key"])]
 IDENTITIES = parse_identities((SCHEMA / "vectors" / LIST["identity"]).read_text())
 
 
-def outcome(data: bytes, identities: Sequence[Identity], events: list[dict[str, object]] | None = None) -> str:
+def outcome(
+    data: bytes,
+    identities: Sequence[Identity],
+    events: list[dict[str, object]] | None = None,
+    again: bytes | None = None,
+) -> str:
     """The outcome, or the error's name and counter."""
     see = (lambda event: None) if events is None else events.append
     try:
-        return verify(io.BytesIO(data), TRUSTED, identities, see).outcome
+        return verify(io.BytesIO(data), TRUSTED, identities, see, again).outcome
     except Fault as fault:
         return str(fault)
 
@@ -35,7 +40,9 @@ def vectors(directory: Path) -> Iterator[str]:
     """Every vector's outcomes and the events read from it."""
     for path in sorted(directory.glob("*.pstn")):
         data, events = path.read_bytes(), []
-        closed, opened = outcome(data, ()), outcome(data, IDENTITIES, events)
+        beside = path.with_suffix(".keys")
+        again = beside.read_bytes() if beside.exists() else None
+        closed, opened = outcome(data, ()), outcome(data, IDENTITIES, events, again)
         yield json.dumps({"file": path.name, "without_key": closed, "with_key": opened, "events": events})
 
 

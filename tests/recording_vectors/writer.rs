@@ -75,6 +75,16 @@ pub(crate) fn identity(directory: &Path) -> postern::recording::ReviewerIdentity
     .unwrap()
 }
 
+/// The same, told of the key that was wrapped again for a vector, if one was.
+pub(crate) fn identity_for(directory: &Path, file: &str) -> postern::recording::ReviewerIdentity {
+    let (identity, path) = (identity(directory), directory.join(file));
+    if let Ok(keys) = fs::read(path.with_extension("keys")) {
+        let frames = postern::recording::Frames::open(&path).unwrap();
+        identity.learn(frames.header(), keys);
+    }
+    identity
+}
+
 pub(crate) fn public_key(seed: [u8; 32]) -> [u8; 32] {
     Ed25519KeyPair::from_seed_unchecked(&seed).unwrap().public_key().as_ref().try_into().unwrap()
 }

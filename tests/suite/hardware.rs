@@ -107,6 +107,12 @@ fn a_key_on_hardware_opens_what_is_recorded_for_it_with_one_touch() {
         assert!(verified.out.contains("events opened"), "{verified:?}");
         assert_eq!(key.touches(), 1, "verify");
     }
+    // Played with keys, a recording is read more than once; the key is asked once.
+    let mut terminal = Terminal::start(&one.command(&world, &["play", &session]));
+    terminal.see("kept by hardware");
+    terminal.keys("q");
+    assert_eq!(terminal.end(wait::LONG), Some(0));
+    assert_eq!(one.touches(), 1, "played in a terminal");
     // A person with an ordinary key reads the same recording.
     let ordinary = world.reading_key();
     world.hand("carol").ok(&["play", &session, "--print", "--identity", &ordinary]);

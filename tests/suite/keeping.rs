@@ -16,7 +16,12 @@ use crate::world::World;
 const LONG: usize = 45_000_000;
 
 /// A world whose recordings go to a store, and stay here too for `keep_local`.
-fn world(store: &Store, keep_local: &str) -> World {
+pub(crate) fn world(store: &Store, keep_local: &str) -> World {
+    with(table(store, keep_local))
+}
+
+/// What `[recording.store]` says of a store.
+pub(crate) fn table(store: &Store, keep_local: &str) -> toml::Table {
     let credentials = crate::keeper::directory().join("store");
     fs::write(&credentials, format!("AWS_ACCESS_KEY_ID={ACCESS}\nAWS_SECRET_ACCESS_KEY={SECRET}\n")).unwrap();
     let mut table = toml::Table::new();
@@ -24,10 +29,10 @@ fn world(store: &Store, keep_local: &str) -> World {
     table.insert("endpoint".into(), format!("http://127.0.0.1:{}", store.wire.port).into());
     table.insert("credentials".into(), credentials.to_string_lossy().into_owned().into());
     table.insert("keep_local".into(), keep_local.into());
-    with(table)
+    table
 }
 
-fn with(store: toml::Table) -> World {
+pub(crate) fn with(store: toml::Table) -> World {
     World::with(|config| {
         let recording = config.entry("recording").or_insert_with(|| toml::Table::new().into());
         recording.as_table_mut().unwrap().insert("store".into(), store.into());
@@ -35,7 +40,7 @@ fn with(store: toml::Table) -> World {
 }
 
 /// A finished session in which something was said; gives its id.
-fn recorded(world: &World, command: &str) -> String {
+pub(crate) fn recorded(world: &World, command: &str) -> String {
     let target = world.target();
     world.grant("alice", &target, ALL);
     world.client("alice").through(&target, command, Vec::new());
@@ -45,7 +50,7 @@ fn recorded(world: &World, command: &str) -> String {
 }
 
 /// Waits until the ledger says that a recording was moved; gives where to.
-fn moved(world: &World, session: &str) -> String {
+pub(crate) fn moved(world: &World, session: &str) -> String {
     wait::until(wait::LONG, &format!("the recording of {session} is moved"), || {
         let rows = world.hand("carol").list(&["recordings"]);
         let row = rows.into_iter().find(|row| row["session"] == session)?;
@@ -243,6 +248,7 @@ fn a_long_one_is_sent_while_it_runs_and_a_part_that_the_store_loses_is_sent_agai
 #[test]
 fn a_directory_is_a_store_too() {
     let there = crate::keeper::directory().join("kept");
+    fs::create_dir(&there).unwrap();
     let mut table = toml::Table::new();
     table.insert("url".into(), format!("file://{}", there.display()).into());
     table.insert("keep_local".into(), "0s".into());

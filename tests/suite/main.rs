@@ -24,6 +24,8 @@ mod clients;
 #[cfg(test)]
 mod databases;
 #[cfg(test)]
+mod deleting;
+#[cfg(test)]
 mod drill;
 #[cfg(test)]
 mod evidence;
@@ -76,6 +78,8 @@ mod registering;
 mod rekey;
 #[cfg(test)]
 mod review;
+#[cfg(test)]
+mod rewrap;
 #[cfg(test)]
 mod second_reader;
 #[cfg(test)]

@@ -18,15 +18,22 @@ use crate::wait;
 use crate::world::World;
 
 /// The second verifier about a file, trusting the key given.
-fn second(file: &Path, key: &str, args: &[&str]) -> Said {
+pub(crate) fn second(file: &Path, key: &str, args: &[&str]) -> Said {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings-schema/verifier");
     let mut command = Command::new(program("python3"));
     command.env("PYTHONPATH", package).args(["-m", "postern_verify"]).arg(file);
     run(command.args(["--node-key", key]).args(args))
 }
 
+/// A recording's events as the second verifier opens them with the identity in a file.
+pub(crate) fn opened(file: &Path, identity: &str) -> String {
+    let said = second(file, &node_key(file), &["--events", "--identity", identity]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.out
+}
+
 /// The node key in a recording's header.
-fn node_key(file: &Path) -> String {
+pub(crate) fn node_key(file: &Path) -> String {
     data_encoding::HEXLOWER.encode(&fs::read(file).unwrap()[14 + 44..14 + 76])
 }
 

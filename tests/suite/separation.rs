@@ -13,7 +13,7 @@ use crate::wait;
 use crate::world::World;
 
 /// Enrols somebody with a key of their own, signed in and able to use SSH.
-fn enrol(world: &World, name: &str, args: &[&str]) -> Hand {
+pub(crate) fn enrol(world: &World, name: &str, args: &[&str]) -> Hand {
     let hand = world.hand(name);
     sshd::keygen(&hand.key(), "ed25519");
     let key = format!("{}.pub", hand.key().display());
@@ -24,7 +24,7 @@ fn enrol(world: &World, name: &str, args: &[&str]) -> Hand {
 }
 
 /// A key that belonged to one and then to the other: from now on the two are one human.
-fn link(world: &World, one: &str, other: &str) {
+pub(crate) fn link(world: &World, one: &str, other: &str) {
     let key = world.dir.join(format!("{one}-{other}"));
     sshd::keygen(&key, "ed25519");
     let key = format!("{}.pub", key.display());

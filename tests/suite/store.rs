@@ -27,6 +27,8 @@ const STEP: std::time::Duration = std::time::Duration::from_millis(50);
 /// The store.
 pub(crate) struct Store {
     filer: u16,
+    /// How its shell reaches it.
+    shell: [String; 2],
     pub(crate) wire: Wire,
     /// Where it leaves sockets, whatever it is told.
     sockets: Vec<String>,
@@ -82,13 +84,18 @@ impl Store {
             "-master.telemetry=false",
         ]);
         let mut sockets = Vec::new();
+        let (master_grpc, filer_grpc) = (free_port(), free_port());
+        let shell = [
+            format!("-master=127.0.0.1:{master}.{master_grpc}"),
+            format!("-filer=127.0.0.1:{filer}.{filer_grpc}"),
+        ];
         for (name, port) in [
             ("master.port", master),
-            ("master.port.grpc", free_port()),
+            ("master.port.grpc", master_grpc),
             ("volume.port", free_port()),
             ("volume.port.grpc", free_port()),
             ("filer.port", filer),
-            ("filer.port.grpc", free_port()),
+            ("filer.port.grpc", filer_grpc),
             ("s3.port", s3),
             ("s3.port.grpc", free_port()),
         ] {
@@ -111,7 +118,21 @@ impl Store {
         });
         let made = request(filer, "POST", "/buckets/recordings/", b"").unwrap();
         assert!(made.contains(" 201 "), "{made}");
-        Self { filer, wire: Wire::to(s3), sockets, _process: process }
+        Self { filer, shell, wire: Wire::to(s3), sockets, _process: process }
+    }
+
+    /// From now on the bucket keeps versions, and locks on them.
+    pub(crate) fn locks(&self) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "printf 's3.bucket.lock -name recordings -enable\\nexit\\n' | \"$@\"", "sh"]);
+        shell.arg(program("weed")).arg("shell").args(&self.shell).current_dir(keeper::directory());
+        let done = crate::client::run(&mut shell);
+        assert!(done.out.to_lowercase().contains("enabled"), "the bucket locks: {} {}", done.out, done.err);
+    }
+
+    /// The versions of an object that the store keeps, hidden or not.
+    pub(crate) fn versions(&self, name: &str) -> usize {
+        self.list(&format!("/buckets/recordings/{name}.versions/")).len()
     }
 
     /// The objects in the bucket, with their lengths.

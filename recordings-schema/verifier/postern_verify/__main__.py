@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .age import BadIdentity, Identity, parse_identities
-from .ledger import Pins, judge, read_pins
+from .ledger import Answer, Pins, absent, judge, read_pins
 from .recording import SESSION, Fault, read_header, verify
 
 
 def arguments() -> argparse.Namespace:
     """What was typed."""
     parser = argparse.ArgumentParser(prog="postern_verify", description=__doc__)
-    parser.add_argument("file", type=Path, help="the recording")
+    parser.add_argument("file", type=Path, help="the recording; with --ledger it may be gone, and its name says whose it was")
     parser.add_argument(
         "--node-key",
         action="append",
@@ -40,11 +40,15 @@ def main() -> int:
     args = arguments()
     try:
         identities = parse_identities(args.identity.read_text()) if args.identity else []
+        if args.ledger and not args.file.exists():
+            return _tell(args, args.file.stem, absent(_pins(args).get(args.file.stem)))
         with args.file.open("rb") as source:
             if args.ledger or args.ledger_start:
                 return _judge(args, source, identities)
             see = (lambda event: print(json.dumps(event, ensure_ascii=False))) if args.events else lambda event: None
-            verdict = verify(source, args.node_key, identities, see)
+            again = args.file.with_suffix(".keys")
+            rewrapped = again.read_bytes() if again.exists() else None
+            verdict = verify(source, args.node_key, identities, see, rewrapped)
     except Fault as fault:
         if args.json:
             print(json.dumps({"error": fault.name, "counter": fault.counter}))
@@ -69,16 +73,23 @@ def _judge(args: argparse.Namespace, source: BinaryIO, identities: list[Identity
     if args.ledger:
         # The name under which a file stands is what the ledger is asked about, when it is a session's.
         name = args.file.stem if SESSION.fullmatch(args.file.stem.encode()) else session
-        with args.ledger.open(encoding="utf-8") as lines:
-            pins = read_pins(lines).get(name)
+        pins = _pins(args).get(name)
     else:
         name, pins = session, Pins(session, args.ledger_start)
-    answer = judge(source, args.node_key, identities, pins, is_known=pins is not None)
+    return _tell(args, name, judge(source, args.node_key, identities, pins, is_known=pins is not None))
+
+
+def _pins(args: argparse.Namespace) -> dict[str, Pins]:
+    with args.ledger.open(encoding="utf-8") as lines:
+        return read_pins(lines)
+
+
+def _tell(args: argparse.Namespace, name: str, answer: Answer) -> int:
     if args.json:
         print(json.dumps({"session": name, "state": answer.state, "detail": answer.detail}))
     else:
         print(f"{answer.state}: {answer.detail}")
-    return 0 if answer.state in ("cut", "live", "verified") else 1
+    return 0 if answer.state in ("cut", "deleted", "live", "verified") else 1
 
 
 def _text(value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import collections
 import json
 import math
 import re
@@ -175,8 +176,8 @@ def _parse(payload: bytes) -> Any:
 
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
-    names = [name for name, _ in pairs]
-    made.repeated = {name for name in names if names.count(name) > 1} if len(made) < len(names) else set()
+    counts = collections.Counter(name for name, _ in pairs)
+    made.repeated = {name for name, count in counts.items() if count > 1}
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .age import Identity
 from .recording import Fault, Header, Verdict, frames, read_header, verify
@@ -20,6 +20,12 @@ class Pins:
     checkpoints: dict[int, str] = field(default_factory=dict)
     #: Counter, digest and reason of the end.
     end: tuple[int, str, str] | None = None
+    held: bool = False
+    #: Who asked that it be deleted, and when.
+    asked: tuple[str, str] | None = None
+    #: Who deleted it and why, or what the ledger lacks for that to count.
+    deleted: str | None = None
+    excused: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ def read_pins(lines: Iterable[str]) -> dict[str, Pins]:
     """The pins of every session in a ledger's ``entries.jsonl``."""
     book: dict[str, Pins] = {}
     for line in lines:
-        fact = json.loads(line)["fact"]
+        entry = json.loads(line)
+        fact = entry["fact"]
         kind = fact["type"]
         if kind == "session_started":
             book[fact["session"]] = Pins(fact["session"], fact["recording"])
@@ -43,7 +50,57 @@ def read_pins(lines: Iterable[str]) -> dict[str, Pins]:
             book[fact["session"]].checkpoints[fact["frame"]] = fact["digest"]
         elif kind == "session_ended" and fact["session"] in book:
             book[fact["session"]].end = (fact["frames"], fact["digest"], fact["reason"])
+        elif kind.startswith("recording_") and fact.get("session") in book:
+            _deletion(book[fact["session"]], entry, fact)
     return book
+
+
+def absent(pins: Pins | None) -> Answer:
+    """The state of a recording of which there is no file."""
+    if pins is None:
+        return Answer("missing", "there is no file, and the ledger has no such session")
+    state = "deleted" if pins.deleted and pins.excused else "missing"
+    return Answer(state, pins.deleted or "the ledger knows this session, and there is no file")
+
+
+def _deletion(pins: Pins, entry: dict[str, Any], fact: dict[str, Any]) -> None:
+    """Takes an entry that speaks of deletion; others change nothing."""
+    kind, by = fact["type"], _person(entry["by"])
+    if kind in ("recording_held", "recording_released"):
+        pins.held = kind == "recording_held"
+    elif kind == "recording_deletion_asked":
+        pins.asked = (by, entry["at"]) if by else None
+    elif kind in ("recording_deletion_withdrawn", "recording_deletion_lapsed"):
+        pins.asked = None
+    elif kind == "recording_deleted":
+        why = _uncounted(pins, entry, fact)
+        cause = fact["cause"]
+        if asked := cause.get("asked"):
+            how = f"asked by {asked['by']}, confirmed by {by}: {asked['reason']}"
+        else:
+            how = f"by retention, kept for {cause['retention']['keep_s']} s"
+        pins.excused = why is None
+        pins.deleted = f"at {entry['at']} {how}" if why is None else f"said to be deleted, but {why}"
+
+
+def _uncounted(pins: Pins, entry: dict[str, Any], fact: dict[str, Any]) -> str | None:
+    if pins.held:
+        return "it was held then"
+    if fact["recording"] != pins.header or pins.end is None or fact["digest"] != pins.end[1]:
+        return "of another recording than the session's"
+    by, asked = _person(entry["by"]), fact["cause"].get("asked")
+    if asked is None:
+        return None if entry["by"] == "node" else "whoever caused the entry could not"
+    if by is None:
+        return "whoever caused the entry could not"
+    if by == asked["by"] or pins.asked != (asked["by"], asked["at"]):
+        return "no two people stand behind it"
+    return None
+
+
+def _person(by: object) -> str | None:
+    person = by.get("person") if isinstance(by, dict) else None
+    return person.get("person") if isinstance(person, dict) else None
 
 
 def judge(

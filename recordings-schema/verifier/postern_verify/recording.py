@@ -92,14 +92,18 @@ def verify(
     trusted: Collection[bytes],
     identities: Sequence[age.Identity] = (),
     see: Callable[[Event], None] = lambda event: None,
+    rewrapped: bytes | None = None,
 ) -> Verdict:
-    """Checks a recording, and with identities opens it and shows every event; raises the first ``Fault``."""
+    """Checks a recording, and with identities opens it and shows every event; raises the first ``Fault``.
+
+    ``rewrapped`` is its key as it was wrapped again, for when the header's is for others.
+    """
     header = read_header(source)
     if header.node_key not in trusted:
         raise Fault("untrusted_signer")
     if not _is_signed(header, LABEL + b"header\n" + header.signed, header.signature):
         raise Fault("header_damaged")
-    cipher = AESGCM(_payload_key(header, identities)) if identities else None
+    cipher = AESGCM(_payload_key(header, identities, rewrapped)) if identities else None
     order, size, checkpoints, events = Order(header.session), PRELUDE + FIXED + len(header.wrapped), 0, 0
     for frame in frames(source, header):
         size += HEAD + len(frame.body)
@@ -225,19 +229,29 @@ def _is_signed(header: Header, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _payload_key(header: Header, identities: Sequence[age.Identity]) -> bytes:
+def _payload_key(header: Header, identities: Sequence[age.Identity], rewrapped: bytes | None) -> bytes:
     try:
-        key = age.open_file(header.wrapped, identities)
-    except age.NoStanza as error:
-        raise Fault("wrong_key") from error
-    except age.Malformed as error:
-        raise Fault("header_damaged") from error
-    if len(key) != 32:
-        raise Fault("header_damaged")
+        key = _unwrap(header.wrapped, identities, "header_damaged")
+    except Fault as fault:
+        if fault.name != "wrong_key" or rewrapped is None:
+            raise
+        key = _unwrap(rewrapped, identities, "rewrap_damaged")
     commitment = HKDF(SHA256(), 32, header.recording, LABEL + b"commitment").derive(key)
     if not hmac.compare_digest(commitment, header.commitment):
         raise Fault("commitment_mismatch")
     return HKDF(SHA256(), 32, header.hash, LABEL + b"payload").derive(key)
+
+
+def _unwrap(wrapped: bytes, identities: Sequence[age.Identity], damaged: str) -> bytes:
+    try:
+        key = age.open_file(wrapped, identities)
+    except age.NoStanza as error:
+        raise Fault("wrong_key") from error
+    except age.Malformed as error:
+        raise Fault(damaged) from error
+    if len(key) != 32:
+        raise Fault(damaged)
+    return key
 
 
 def _open(frame: Frame, cipher: AESGCM, header: Header, order: Order) -> list[Event]:

@@ -29,13 +29,22 @@ pub fn decide(
         }
         Command::AddTarget(target) => targets::add(state, *target),
         Command::Approve(approval) => requests::approve(state, by, *approval, now, fresh.grant),
+        Command::AskDeletion { session, recorded, reason } => {
+            recordings::ask_deletion(state, by, session, &recorded, reason, now)
+        }
         Command::ChangeRoles { person, roles } => people::change_roles(state, person, roles),
         Command::CleanUp { session, what } => sessions::clean_up(state, session, what),
+        Command::ConfirmDeletion { recording } => recordings::confirm_deletion(state, by, *recording, now),
+        Command::DeleteByRetention { recording, keep_s } => {
+            recordings::delete_by_retention(state, by, *recording, keep_s)
+        }
         Command::Deny { request, reason } => requests::deny(state, request, reason),
         Command::DisablePerson { person, reason } => people::disable(state, person, reason),
         Command::EnablePerson { person } => people::enable(state, person),
         Command::EndSession(end) => sessions::end(state, *end),
+        Command::HoldRecording { session, reason } => recordings::hold(state, session, reason),
         Command::Initialise { origin, checkpoint_key } => initialise(state, origin, checkpoint_key),
+        Command::LeaveCopy(facts) => recordings::leave_copy(state, by, *facts),
         Command::LinkIdentity { person, identity } => people::link(state, &person, &identity),
         Command::LoadConfiguration { hash } => {
             let fact = Fact::ConfigurationLoaded { hash: hash.clone() };
@@ -50,9 +59,14 @@ pub fn decide(
             requests::make(state, by, wish, rule, now, fresh.request)
         }
         Command::PinRecording { session, frame, digest } => sessions::pin(state, session, frame, digest),
+        Command::ReleaseRecording { session, recorded, reason } => {
+            recordings::release(state, by, session, &recorded, reason)
+        }
+        Command::RemoveRecording { session } => recordings::remove(state, by, session),
         Command::RemoveTarget { target, reason } => targets::remove(state, target, reason),
         Command::Revoke { scope, reason } => rights::revoke(state, scope, reason),
         Command::RevokeGrant { grant, reason } => rights::revoke_grant(state, grant, reason),
+        Command::RewrapRecording(facts) => recordings::rewrap(state, *facts),
         Command::SetReviewers { recipients } => targets::set_reviewers(state, recipients),
         Command::SignIn { client } => sessions::sign_in(by, client),
         Command::StartSession(facts) => sessions::start(state, by, *facts, now),
@@ -63,6 +77,7 @@ pub fn decide(
         Command::TrustTarget { target, trust } => targets::trust(state, target, trust),
         Command::UnlinkIdentity { person, identity } => people::unlink(state, person, identity),
         Command::ViewRecording { session, how } => sessions::view(session, how),
+        Command::WithdrawDeletion { session } => recordings::withdraw_deletion(state, session),
         Command::Withdraw { request, as_manager } => requests::withdraw(state, by, request, as_manager),
     }
 }

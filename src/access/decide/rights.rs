@@ -37,6 +37,7 @@ pub(super) fn tick(state: &State, now: Timestamp) -> Vec<Fact> {
     let pass = |due: &Due| match due {
         Due::Request(request) => Fact::RequestLapsed { request: request.clone() },
         Due::Grant(grant) => Fact::GrantEnded { grant: grant.clone() },
+        Due::Deletion(session) => Fact::RecordingDeletionLapsed { session: session.clone() },
     };
     state.due(now).take(TICK).map(pass).collect()
 }

@@ -6,6 +6,7 @@
 mod judge;
 mod model;
 mod random;
+mod recordings;
 mod rules;
 
 use std::collections::BTreeSet;

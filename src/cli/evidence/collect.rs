@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ledger::audit::Step;
-use crate::ledger::entry::{Entry, Fact, GrantFacts, SessionFacts};
+use crate::ledger::entry::{Entry, Fact, GrantFacts, RewrapFacts, SessionFacts};
 use crate::ledger::{HashSource, TreeHash};
 use crate::model::{GrantId, PersonId, RequestId};
 
@@ -127,14 +127,24 @@ impl Collector {
             fact,
             Fact::SessionTerminated { session, .. }
                 | Fact::RecordingCheckpoint { session, .. }
+                | Fact::RecordingRewrapped(RewrapFacts { session, .. })
                 | Fact::RecordingViewed { session, .. }
                 | Fact::CleanupDone { session, .. }
+                if *session == facts.session
+        );
+        let is_kept_or_not = matches!(
+            fact,
+            Fact::RecordingHeld { session, .. }
+                | Fact::RecordingReleased { session, .. }
+                | Fact::RecordingDeletionAsked { session, .. }
+                | Fact::RecordingDeletionWithdrawn { session }
+                | Fact::RecordingDeletionLapsed { session }
                 if *session == facts.session
         );
         self.has_started |= is_start;
         self.has_ended |= is_end;
         let is_first = matches!(fact, Fact::NodeInitialised { .. });
-        is_first || is_start || is_end || is_cut || is_grant || is_target || is_session
+        is_first || is_start || is_end || is_cut || is_grant || is_target || is_session || is_kept_or_not
     }
 
     fn rule(&mut self, which: usize, kept: Kept) {

@@ -15,6 +15,8 @@ pub(super) const INDEX: &str = "evidence.json";
 pub(super) const SUMS: &str = "SHA256SUMS";
 pub(super) const PAGE: &str = "HOW-TO-CHECK.md";
 pub(super) const RECORDING: &str = "recording.pstn";
+/// The recording's key as it was last wrapped again, where it was.
+pub(super) const REWRAPPED: &str = "recording.keys";
 /// The recording opened, where whoever wrote the directory could open it.
 pub(super) const OPENED: [(&str, Format); 2] =
     [("opened.jsonl", Format::JsonLines), ("opened.cast", Format::Asciicast)];

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
+
 use super::collect::Kept;
-use super::contents::{Index, PAGE};
+use super::contents::{Index, PAGE, REWRAPPED};
 use super::page;
 use crate::ledger::entry::{Approval, Fact, SessionFacts};
 use crate::ledger::{Note, VerifierKey};
@@ -36,6 +38,9 @@ pub(super) fn derived(
             others += usize::from(!is_own);
             let name = if is_own { "request.json".to_owned() } else { format!("request-{others}.json") };
             files.insert(name, serde_json::to_vec(request).ok()?);
+        }
+        if let Fact::RecordingRewrapped(again) = &kept.entry.fact {
+            files.insert(REWRAPPED.to_owned(), BASE64.decode(again.wrapped.as_bytes()).ok()?);
         }
         let Fact::RequestApproved(approval) = &kept.entry.fact else { continue };
         approvals += 1;

@@ -121,7 +121,7 @@ pub(super) fn page(index: &Index, facts: &SessionFacts, entries: &[Kept], approv
             "`{RECORDING}` is sealed; its format is public (`recordings-schema/FORMAT.md` in Postern's source, with a \
              second verifier in Python beside it). Its header's hash is in the entry of the session's start, its last \
              frame and chain digest in that of the end. Opening it takes the identity of somebody who was a reviewer \
-             then. `opened.jsonl` (every event) and `opened.cast` (to play with asciinema), where they are here, are \
+             then, or, where there is a `recording.keys`, when its key was wrapped again. `opened.jsonl` (every event) and `opened.cast` (to play with asciinema), where they are here, are \
              what whoever wrote this read in it: go by the sealed one, and by `postern verify --identity`, which compares \
              them."
         ),

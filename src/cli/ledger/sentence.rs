@@ -5,7 +5,7 @@
 use std::fmt::Display;
 
 use crate::cli::words;
-use crate::ledger::entry::{Actor, Fact, RequestFacts, Scope};
+use crate::ledger::entry::{Actor, DeletionCause, Fact, RequestFacts, Scope};
 use crate::model::{PersonId, PolicyChanges, WindowClock};
 
 /// What is now so; `name` says what a person is called.
@@ -46,13 +46,17 @@ pub(crate) fn of(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
         | Fact::SessionEnded(_)
         | Fact::CleanupDone { .. }
         | Fact::RecordingViewed { .. } => session(fact, name),
-        Fact::RecordingStored(facts) => {
-            format!(
-                "recording of {} moved to {} ({})",
-                facts.session,
-                facts.location,
-                words::bytes(facts.bytes)
-            )
+        Fact::RecordingStored(_)
+        | Fact::RecordingHeld { .. }
+        | Fact::RecordingReleased { .. }
+        | Fact::RecordingDeletionAsked { .. }
+        | Fact::RecordingDeletionWithdrawn { .. }
+        | Fact::RecordingDeletionLapsed { .. }
+        | Fact::RecordingDeleted(_)
+        | Fact::RecordingRemoved { .. }
+        | Fact::RecordingCopyRemains(_) => recording(fact, name),
+        Fact::RecordingRewrapped(facts) => {
+            format!("recording of {} made readable for the reviewers of this moment", facts.session)
         }
         Fact::ReviewersChanged { recipients } => {
             format!("recordings are now encrypted to {} reviewers: {}", recipients.len(), list(recipients))
@@ -145,6 +149,45 @@ fn session(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
     }
     let Fact::RecordingViewed { session, how } = fact else { return String::new() };
     format!("recording of {session} viewed, to {how}")
+}
+
+fn recording(fact: &Fact, name: &dyn Fn(&PersonId) -> String) -> String {
+    if let Fact::RecordingStored(facts) = fact {
+        let (session, location) = (&facts.session, &facts.location);
+        return format!("recording of {session} moved to {location} ({})", words::bytes(facts.bytes));
+    }
+    if let Fact::RecordingHeld { session, reason } = fact {
+        return format!("recording of {session} held: {reason}");
+    }
+    if let Fact::RecordingReleased { session, reason } = fact {
+        return format!("recording of {session} released: {reason}");
+    }
+    if let Fact::RecordingDeletionAsked { session, reason, .. } = fact {
+        return format!("recording of {session} asked to be deleted: {reason}");
+    }
+    if let Fact::RecordingDeletionWithdrawn { session } = fact {
+        return format!("recording of {session} is not to be deleted after all");
+    }
+    if let Fact::RecordingDeletionLapsed { session } = fact {
+        return format!("recording of {session} stays: nobody confirmed in time");
+    }
+    if let Fact::RecordingDeleted(facts) = fact {
+        let (session, bytes) = (&facts.session, words::bytes(facts.bytes));
+        return match &facts.cause {
+            DeletionCause::Asked { by, reason, .. } => {
+                format!("recording of {session} deleted, as {} asked: {reason} ({bytes})", name(by))
+            }
+            DeletionCause::Retention { keep_s } => {
+                format!("recording of {session} deleted, kept for {} ({bytes})", words::duration(*keep_s))
+            }
+        };
+    }
+    if let Fact::RecordingRemoved { session } = fact {
+        return format!("nothing is left of the recording of {session}");
+    }
+    let Fact::RecordingCopyRemains(facts) = fact else { return String::new() };
+    let until = facts.until.map_or_else(String::new, |until| format!(", until {until}"));
+    format!("the copy at {} of a deleted recording remains{until}: {}", facts.location, facts.why)
 }
 
 fn list<'a, T: Display + 'a>(things: impl IntoIterator<Item = &'a T>) -> String {

@@ -240,6 +240,10 @@ mod tests {
         let mut printed = Vec::new();
         print_through(events(), ViewOptions::default(), &mut printed).unwrap();
         assert_eq!(String::from_utf8(printed).unwrap(), "one \x1b[31mtwo\x1b[m\x1b[?1049l\x1b[?25h\n");
+        let plain = Body::Output { stream: Stream::Stdout, data: Bytes::from_static(b"plain\r\n") };
+        let (plain, mut printed) = (Event { at: 0, channel: 1, body: plain }, Vec::new());
+        print_through([Ok::<_, &'static str>(plain)], ViewOptions::default(), &mut printed).unwrap();
+        assert_eq!(printed, b"plain\r\n\n", "no escape sequences of ours");
         let other = ViewOptions { channel: Some(9), ..ViewOptions::default() };
         let refused = print_through(events(), other, &mut Vec::new());
         assert!(matches!(refused, Err(ViewError::Track(TrackError::NoSuchChannel(9)))));

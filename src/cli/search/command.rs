@@ -125,7 +125,9 @@ async fn wanted(given: &[String], run: &Invocation) -> Result<(Vec<Wanted>, Opti
     if given.is_empty() {
         let client = run.connect().await?;
         let listed = recordings::all(&client).await?;
-        let wanted = listed.into_iter().filter(|one| one.state != ListedState::Missing).map(|one| Wanted {
+        let is_there =
+            |one: &recordings::Listed| !matches!(one.state, ListedState::Deleted | ListedState::Missing);
+        let wanted = listed.into_iter().filter(is_there).map(|one| Wanted {
             source: Source::Session(one.session.to_string()),
             bytes: one.bytes.unwrap_or(0),
             is_live: one.state == ListedState::Live,

@@ -36,7 +36,7 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// A recording's file, a directory of evidence, or a session's id (or enough of its beginning).
-    #[arg(value_name = "ID|FILE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID|FILE|DIRECTORY", required_unless_present = "all", conflicts_with = "all")]
     recording: Option<String>,
     /// Check the ledger, and the recording of every session in it.
     #[arg(long)]

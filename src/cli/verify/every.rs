@@ -60,10 +60,13 @@ pub(super) async fn run(args: &VerifyArgs, mut keys: Vec<[u8; 32]>, run: &Invoca
     let (mut items, mut unchecked) = (Vec::new(), Vec::new());
     let bar = progress::things("verifying", Some(book.all().len() as u64));
     for pins in book.all() {
-        let judged = match place.take(pins).await {
-            Ok(Some(held)) => judge(&held, &trust, Some(pins)),
-            Ok(None) => Ok(Item::missing(pins.session.as_str())),
-            Err(error) => Err(error),
+        let judged = match Item::deleted(pins, book.names()) {
+            Some(deleted) => Ok(place.besides(deleted, pins)),
+            None => match place.take(pins).await {
+                Ok(Some(held)) => judge(&held, &trust, Some(pins)),
+                Ok(None) => Ok(Item::missing(pins.session.as_str())),
+                Err(error) => Err(error),
+            },
         };
         match judged {
             Ok(item) => items.push(item),
@@ -109,6 +112,17 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
+    /// What was deleted may be in a directory all the same, such as a backup.
+    fn besides(&self, deleted: Item, pins: &Pins) -> Item {
+        match self {
+            Self::Directory(directory, _) if locate(directory, &pins.session).is_some() => {
+                let (state, detail) = (deleted.state, format!("{}; a file of it is here", deleted.detail));
+                deleted.is(state, detail)
+            }
+            Self::Bastion(..) | Self::Directory(..) => deleted,
+        }
+    }
+
     /// A session's recording; none when it is missing.
     async fn take(&self, pins: &Pins) -> Result<Option<Held>, CliError> {
         match self {
@@ -123,7 +137,7 @@ impl Place<'_> {
                 },
             },
             Self::Bastion(client, listed) => match listed.get(&pins.session) {
-                Some(ListedState::Missing) => Ok(None),
+                Some(ListedState::Deleted | ListedState::Missing) => Ok(None),
                 Some(
                     ListedState::Cut | ListedState::Finished | ListedState::Live | ListedState::Unreadable,
                 ) => fetched(client, pins).await,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::exit::CliError;
 use super::super::source::Held;
 use super::super::words;
+use super::deletion::Names;
 use super::pins::{End, Pins};
 use crate::recording::{Frames, Header, Outcome, RecordingError, ReviewerIdentity, Verdict, verify_source};
 
@@ -19,6 +20,8 @@ pub(crate) enum State {
     Cut,
     /// Changed, or broken.
     Damaged,
+    /// Not there, because two people or retention deleted it, as the ledger shows.
+    Deleted,
     /// Not made by this bastion, or of no session its ledger knows.
     Foreign,
     /// Still being written, and whole so far.
@@ -37,7 +40,7 @@ impl State {
     /// Whether nothing was lost or changed.
     pub(crate) const fn is_good(self) -> bool {
         match self {
-            Self::Cut | Self::Live | Self::Verified => true,
+            Self::Cut | Self::Deleted | Self::Live | Self::Verified => true,
             Self::Damaged | Self::Foreign | Self::Missing | Self::Shortened | Self::Swapped => false,
         }
     }
@@ -47,6 +50,7 @@ impl State {
         match self {
             Self::Cut => "cut",
             Self::Damaged => "damaged",
+            Self::Deleted => "deleted",
             Self::Foreign => "foreign",
             Self::Live => "live",
             Self::Missing => "missing",
@@ -96,6 +100,9 @@ pub(crate) fn judge(held: &Held, trust: &Trust<'_>, pins: Option<&Pins>) -> Resu
     if let Some(why) = pins.and_then(|pins| swapped(&header, pins)) {
         return Ok(item.is(State::Swapped, why));
     }
+    if let Some(identity) = trust.identity {
+        held.teach(identity, &header);
+    }
     let (read, is_closed) = read(held, trust)?;
     let walked = pins.map(|pins| walk(held, pins)).transpose()?;
     let item = Item { is_closed, ..item };
@@ -113,6 +120,15 @@ impl Item {
         let detail = "the ledger knows this session, and its recording is gone".to_owned();
         let (frames, bytes, events) = (None, None, None);
         Self { session, state: State::Missing, frames, bytes, events, detail, is_closed: false }
+    }
+
+    /// A recording that was deleted; missing when the ledger does not show the whole of that.
+    pub(crate) fn deleted(pins: &Pins, names: &Names) -> Option<Self> {
+        let missing = Self::missing(pins.session.as_str());
+        Some(match pins.deletion.sentence(names)? {
+            Ok(how) => missing.is(State::Deleted, how),
+            Err(why) => missing.is(State::Missing, why),
+        })
     }
 
     fn named(held: &Held) -> Self {

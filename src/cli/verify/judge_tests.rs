@@ -19,6 +19,7 @@ fn pins(sample: &Sample) -> Pins {
         checkpoints: [(sample.pin.frame, sample.pin.digest.to_string())].into(),
         end,
         stored: None,
+        deletion: super::super::deletion::Deletion::default(),
     }
 }
 

@@ -4,9 +4,11 @@
 //! and the end that the ledger has. For a file with `--key`, nothing but the file and the key is needed. `--all` first
 //! recomputes the ledger itself, then goes through every session in it and every file in a directory.
 //!
-//! `judge.rs` gives the answer about one recording, `pins.rs` is what the ledger says of it, `every.rs` is `--all`.
+//! `judge.rs` gives the answer about one recording, `pins.rs` and `deletion.rs` are what the ledger says of it, `every.rs` is
+//! `--all`.
 
 mod command;
+mod deletion;
 mod every;
 mod judge;
 mod pins;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::deletion::{self, Deletion, Names};
 use crate::ledger::entry::{Entry, Fact};
 use crate::model::{EndReason, SessionId};
 
@@ -21,6 +22,8 @@ pub(crate) struct Pins {
     pub(crate) end: Option<End>,
     /// Where the recording was moved to, once it was.
     pub(crate) stored: Option<String>,
+    /// What was said of its deletion.
+    pub(crate) deletion: Deletion,
 }
 
 /// The end of a recording, as the ledger has it.
@@ -46,12 +49,13 @@ impl End {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     sessions: BTreeMap<SessionId, Pins>,
+    names: Names,
 }
 
 impl Book {
     /// Takes the next entry of the ledger.
     pub(crate) fn observe(&mut self, entry: &Entry) {
-        // Only these four kinds speak of what a recording must be.
+        // Only these kinds speak of what a recording must be.
         if let Fact::SessionStarted(facts) = &entry.fact {
             let pins = Pins {
                 session: facts.session.clone(),
@@ -59,6 +63,7 @@ impl Book {
                 checkpoints: BTreeMap::new(),
                 end: None,
                 stored: None,
+                deletion: Deletion::default(),
             };
             self.sessions.insert(facts.session.clone(), pins);
         } else if let Fact::RecordingCheckpoint { session, frame, digest } = &entry.fact {
@@ -74,12 +79,24 @@ impl Book {
             && let Some(pins) = self.sessions.get_mut(&facts.session)
         {
             pins.stored = Some(facts.location.clone());
+        } else if let Fact::PersonAdded(facts) = &entry.fact {
+            self.names.insert(facts.person.clone(), facts.name.to_string());
+        } else if let Some(session) = deletion::about(&entry.fact)
+            && let Some(pins) = self.sessions.get_mut(session)
+        {
+            let digest = pins.end.as_ref().map(|end| end.digest.as_str());
+            pins.deletion.observe(entry, &pins.header, digest);
         }
     }
 
     /// What is pinned of one session.
     pub(crate) fn get(&self, session: &SessionId) -> Option<&Pins> {
         self.sessions.get(session)
+    }
+
+    /// What people are called.
+    pub(crate) const fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Every session's pins.

@@ -22,11 +22,6 @@ impl JsonLines {
 
 impl Encoder for JsonLines {
     fn take(&mut self, event: &Event, to: &mut dyn Write) -> io::Result<()> {
-        let is_wanted =
-            self.settings.channel.is_none_or(|wanted| event.channel == 0 || event.channel == wanted);
-        if !is_wanted || (matches!(event.body, Body::Input { .. }) && !self.settings.input) {
-            return Ok(());
-        }
         serde_json::to_writer(&mut *to, event)?;
         if self.settings.is_masked && self.exported.events == 0 {
             to.write_all(b"\n")?;

@@ -160,6 +160,43 @@ fn a_transcript_reads_as_a_log_and_acts_on_nothing() {
 }
 
 #[test]
+fn a_transcript_has_wrapped_and_long_lines_whole() {
+    let long: &'static str = String::leak((0..4000).map(|n| format!("{n} ")).collect::<String>());
+    let events = vec![
+        terminal(20, 5),
+        event(1, Body::Input { data: Bytes::from_static(b"x\r") }),
+        output(2, b"$ mysql --user app - \r-pass hidden1234 db\r\n"),
+        output(3, long.as_bytes()),
+        output(4, b"\r\n"),
+    ];
+    let mask = Mask::new(&[]).unwrap();
+    let mut written = Vec::new();
+    export(events, settings(Format::Text), Some(&mask), &mut written).unwrap();
+    let text = String::from_utf8(written).unwrap();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(3, "  ").nth(2)).collect();
+    assert_eq!(lines[0], "command    $ mysql --user app --pass ********** db", "{text}");
+    let rest: String = lines[1..].iter().map(|line| line.strip_prefix("output     ").unwrap()).collect();
+    assert_eq!(rest, long.trim_end());
+}
+
+#[test]
+fn what_is_not_exported_counts_no_secrets() {
+    let secret = |channel| {
+        let data = Bytes::from_static(b"password=hunter22\r\n");
+        Ok::<_, std::convert::Infallible>(Event {
+            at: 1,
+            channel,
+            body: Body::Output { stream: Stream::Stdout, data },
+        })
+    };
+    let only = Settings { channel: Some(1), ..settings(Format::JsonLines) };
+    let keys = event(1, Body::Input { data: Bytes::from_static(b"password=hunter22\r") });
+    let events = vec![secret(1), keys, secret(2)];
+    let exported = export(events, only, Some(&Mask::new(&[]).unwrap()), &mut Vec::new()).unwrap();
+    assert_eq!((exported.events, exported.masked), (1, 1));
+}
+
+#[test]
 fn a_masked_copy_says_so_in_every_format() {
     let events = || vec![terminal(80, 24), output(1, b"token=hunt"), output(2, b"er22\r\n")];
     let mask = Mask::new(&[]).unwrap();

@@ -8,20 +8,25 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::write::{Encoder, Exported, Settings};
+use crate::playback::cells::Widths;
 use crate::playback::lines::{Line, Lines};
 use crate::playback::sanitise::escape_text;
 use crate::playback::search::typed;
-use crate::playback::timeline::{Entry, Kind, Timeline};
-use crate::recording::event::{Body, Event, SessionFacts, Stream};
+use crate::playback::timeline::{Entry, Kind, Timeline, shorten};
+use crate::recording::event::{Body, Event, SessionFacts, Source};
 
 /// Streams followed at once; one that is opened after that takes the place of the oldest.
 const MOST_STREAMS: usize = 1024;
+
+/// How keys are marked.
+const TYPED: &str = "typed";
 
 /// Writes a transcript.
 pub(super) struct Transcript {
     settings: Settings,
     exported: Exported,
     timeline: Timeline,
+    widths: Widths,
     /// For each stream its lines, and when the last bytes came.
     streams: BTreeMap<(u32, &'static str), (Lines, u64)>,
 }
@@ -32,6 +37,7 @@ impl Transcript {
             settings,
             exported: Exported { channel: settings.channel, ..Exported::default() },
             timeline: Timeline::default(),
+            widths: Widths::default(),
             streams: BTreeMap::new(),
         }
     }
@@ -65,11 +71,13 @@ impl Transcript {
         }
         let (lines, last) = self.streams.entry((event.channel, what)).or_default();
         *last = event.at;
+        // Keys are on no screen.
+        lines.set_width(self.widths.of(event.channel).filter(|_| what != TYPED));
         let mut complete = Vec::new();
         lines.feed(data, |line| complete.extend(text(line)));
-        let mut entered = self.entries(event);
-        for text in complete {
-            let command = entered.iter().position(|entry| entry.text == text);
+        let mut entered = self.timeline.entries_of(event);
+        for (text, beginning) in complete {
+            let command = entered.iter().position(|entry| entry.text == beginning);
             let what = if command.is_some() { "command" } else { what };
             command.into_iter().for_each(|index| drop(entered.remove(index)));
             self.line(event.at, event.channel, what, &text, to)?;
@@ -81,16 +89,10 @@ impl Transcript {
     }
 
     fn others(&mut self, event: &Event, to: &mut dyn Write) -> io::Result<()> {
-        for Entry { at, channel, kind, text } in self.entries(event) {
+        for Entry { at, channel, kind, text } in self.timeline.entries_of(event) {
             self.line(at, channel, word(kind), &text, to)?;
         }
         Ok(())
-    }
-
-    /// What an event becomes in the timeline.
-    fn entries(&mut self, event: &Event) -> Vec<Entry> {
-        self.timeline.observe(event);
-        std::mem::take(&mut self.timeline.entries)
     }
 
     /// Writes the lines that nothing ended.
@@ -101,7 +103,7 @@ impl Transcript {
             let Some((mut lines, at)) = self.streams.remove(&key) else { continue };
             let mut rest = Vec::new();
             lines.finish(|line| rest.extend(text(line)));
-            for text in rest {
+            for (text, _) in rest {
                 self.line(at, key.0, key.1, &text, to)?;
             }
         }
@@ -111,24 +113,17 @@ impl Transcript {
 
 impl Encoder for Transcript {
     fn take(&mut self, event: &Event, to: &mut dyn Write) -> io::Result<()> {
-        let wanted = self.settings.channel;
-        if !wanted.is_none_or(|wanted| event.channel == 0 || event.channel == wanted) {
-            return Ok(());
-        }
         if let Body::SessionStarted(facts) = &event.body {
             return self.begin(facts, to);
         }
-        if let Body::Output { stream, data } = &event.body {
-            let what = match stream {
-                Stream::Stderr => "stderr",
-                Stream::Stdout => "output",
-            };
-            return self.follow(event, what, data, to);
-        }
-        if let Body::Input { data } = &event.body
-            && self.settings.input
-        {
-            return self.follow(event, "typed", &typed(data), to);
+        self.widths.observe(event);
+        match event.body.data() {
+            Some((Source::Input, data)) if self.settings.input => {
+                return self.follow(event, TYPED, &typed(data), to);
+            }
+            Some((Source::Stderr, data)) => return self.follow(event, "stderr", data, to),
+            Some((Source::Stdout, data)) => return self.follow(event, "output", data, to),
+            Some((Source::Input, _)) | None => {}
         }
         if matches!(event.body, Body::SessionEnded { .. }) {
             self.close(None, to)?;
@@ -144,9 +139,9 @@ impl Encoder for Transcript {
     }
 }
 
-/// A complete line's text, escaped.
-fn text(line: Line<'_>) -> Option<String> {
-    line.is_complete.then(|| escape_text(line.text).into_owned())
+/// A complete line's text, escaped, and the beginning by which an entry knows it.
+fn text(line: Line<'_>) -> Option<(String, String)> {
+    line.is_complete.then(|| (escape_text(line.new_text()).into_owned(), shorten(line.text)))
 }
 
 const fn word(kind: Kind) -> &'static str {

@@ -1,6 +1,7 @@
 //! The one entrance to all formats: which format, which channel, what is left out, what went wrong.
 //!
-//! Each format is a small struct that takes events in order; none of them holds more than the event it writes.
+//! Each format is a small struct that takes events in order. None of them holds more than the event it writes and, for a
+//! transcript, the lines being written; masks hold events back until their lines are whole.
 
 use std::io::{self, Write};
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use super::jsonl::JsonLines;
 use super::raw::Raw;
 use super::text::Transcript;
 use crate::playback::mask::{Mask, Masked};
-use crate::recording::event::Event;
+use crate::recording::event::{Body, Event};
 
 /// A format to export to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,16 @@ pub struct Settings {
     pub unsanitised: bool,
     /// Whether the copy has to say that secrets were starred out; [`export`] sees to it.
     pub is_masked: bool,
+}
+
+impl Settings {
+    /// Whether an event is of the export at all. What is not is looked through for no secrets, and counts none.
+    fn wants(&self, event: &Event) -> bool {
+        // A transcript takes from the keys when a line was entered, and shows them only when asked.
+        let takes_input = self.input || self.format == Format::Text;
+        self.channel.is_none_or(|channel| event.is_of(channel))
+            && (takes_input || !matches!(event.body, Body::Input { .. }))
+    }
 }
 
 /// What was exported.
@@ -91,8 +102,10 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let settings = Settings { is_masked: mask.is_some(), ..settings };
+    let events =
+        events.into_iter().filter(|event| event.as_ref().map_or(true, |event| settings.wants(event)));
     let Some(mask) = mask else { return write(events, settings, to) };
-    let mut masked = Masked::new(events.into_iter(), mask);
+    let mut masked = Masked::new(events, mask);
     let exported = write(masked.by_ref(), settings, to)?;
     Ok(Exported { masked: masked.found(), ..exported })
 }

@@ -1,13 +1,18 @@
 //! The ways to read one line of terminal output, each with the bytes its characters came from.
 //!
-//! Without its control sequences; with what stands inside those that carry text; and as line editing left it. A secret is starred out wherever any of
-//! them shows it. Sequences are told apart more simply than in [`crate::playback::sanitise`]: what one reading takes
-//! for a sequence, another takes for text, and too much starred out is no leak.
+//! Without its control sequences; with what stands inside those that carry text; joined where a shell wrapped it at the
+//! terminal's edge; and as line editing left it. A secret is starred out wherever any of them shows it. Sequences are
+//! told apart more simply than in [`crate::playback::sanitise`]: what one reading takes for a sequence, another takes
+//! for text, and too much starred out is no leak.
 
 use std::ops::Range;
 
+use unicode_width::UnicodeWidthChar as _;
+
+use crate::playback::cells::{Cell, Cells};
+
 /// A reading: its bytes, and where each stood in the line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) text: Vec<u8>,
     pub(super) from: Vec<usize>,
@@ -18,12 +23,19 @@ impl Reading {
         self.text.push(byte);
         self.from.push(at);
     }
+
+    /// Takes back a blank, if that is the last.
+    fn join(&mut self) {
+        if self.text.pop_if(|last| *last == b' ').is_some() {
+            self.from.pop();
+        }
+    }
 }
 
-/// All readings of a line.
-pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
-    let (mut raw, mut shown) = (Reading::default(), Reading::default());
-    let mut edited = Edited::default();
+/// All readings of a line that are not the same; `width` is that of the terminal it is on.
+pub(super) fn readings(line: &[u8], width: Option<u32>) -> Vec<Reading> {
+    let (mut raw, mut shown, mut joined) = (Reading::default(), Reading::default(), Reading::default());
+    let mut edited = Edited::new(line, width);
     let mut rest = line;
     while let Some((byte, after)) = rest.split_first() {
         let at = line.len().saturating_sub(rest.len());
@@ -33,8 +45,13 @@ pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
             edited.obey(whole);
         } else if *byte >= b' ' && *byte != 0x7f {
             shown.push(*byte, at);
+            joined.push(*byte, at);
             edited.put(*byte, at);
         } else {
+            // At the terminal's edge a shell writes a blank, which moves to the next row, and returns to its beginning.
+            if *byte == b'\r' && after.first().is_some_and(|next| *next != b'\n') {
+                joined.join();
+            }
             edited.control(*byte);
         }
         // A title can hold a secret too. What only begins or ends a sequence must stay, or the rest would turn to text.
@@ -44,7 +61,13 @@ pub(super) fn readings(line: &[u8]) -> [Reading; 3] {
         }
         rest = if length > 1 { next } else { after };
     }
-    [raw, shown, edited.reading()]
+    let mut different = Vec::with_capacity(4);
+    for reading in [raw, shown, joined, edited.reading()] {
+        if !different.contains(&reading) {
+            different.push(reading);
+        }
+    }
+    different
 }
 
 /// How long the control sequence is that a line goes on with; 0 when there is none.
@@ -84,64 +107,111 @@ fn payload(sequence: &[u8]) -> Range<usize> {
     if carries { 2..end.map_or(2, |end| end.saturating_add(1)) } else { 0..0 }
 }
 
-/// A line under editing: moves and erasures within it.
-#[derive(Debug, Default)]
-struct Edited {
-    cells: Vec<(u8, usize)>,
-    column: usize,
+/// A line under editing: moves and erasures within it, over the rows it takes on the terminal.
+struct Edited<'a> {
+    line: &'a [u8],
+    cells: Cells<Glyph>,
+    /// Where the bytes of the character being read began.
+    character: Option<Range<usize>>,
 }
 
-/// Columns that are followed.
-const WIDEST: usize = 16 << 10;
+/// What stands in a cell: the bytes of one character.
+#[derive(Debug, Clone, Default)]
+enum Glyph {
+    #[default]
+    Blank,
+    /// The second cell of a wide one.
+    Wide,
+    Bytes(Range<usize>),
+}
 
-impl Edited {
-    fn put(&mut self, byte: u8, at: usize) {
-        if self.column >= WIDEST {
-            return;
-        }
-        if self.cells.len() <= self.column {
-            self.cells.resize(self.column.saturating_add(1), (b' ', usize::MAX));
-        }
-        if let Some(cell) = self.cells.get_mut(self.column) {
-            *cell = (byte, at);
-        }
-        self.column = self.column.saturating_add(1);
+impl Cell for Glyph {
+    fn is_blank(&self) -> bool {
+        matches!(self, Self::Blank)
+    }
+}
+
+/// Cells that are followed.
+const MOST_CELLS: usize = 16 << 10;
+
+impl<'a> Edited<'a> {
+    fn new(line: &'a [u8], width: Option<u32>) -> Self {
+        let mut cells = Cells::new(MOST_CELLS);
+        cells.set_width(width);
+        Self { line, cells, character: None }
     }
 
-    const fn control(&mut self, byte: u8) {
+    /// Takes the next byte of a text.
+    fn put(&mut self, byte: u8, at: usize) {
+        let end = at.saturating_add(1);
+        match &mut self.character {
+            Some(character) if (0x80..0xc0).contains(&byte) && character.end == at => character.end = end,
+            _ => {
+                self.write();
+                self.character = Some(at..end);
+            }
+        }
+    }
+
+    /// Writes the character that was read.
+    fn write(&mut self) {
+        let Some(range) = self.character.take() else { return };
+        let text = self.line.get(range.clone()).and_then(|bytes| str::from_utf8(bytes).ok());
+        let columns = text.and_then(|text| text.chars().next()?.width()).unwrap_or(1);
+        let is_wide = self.cells.has_edge() && columns == 2;
+        if is_wide && self.cells.room() == 1 {
+            self.cells.put(Glyph::Wide);
+        }
+        self.cells.put(Glyph::Bytes(range));
+        if is_wide {
+            self.cells.put(Glyph::Wide);
+        }
+    }
+
+    fn control(&mut self, byte: u8) {
+        self.write();
         match byte {
-            b'\r' => self.column = 0,
-            0x08 => self.column = self.column.saturating_sub(1),
+            b'\r' => self.cells.home(),
+            // Backspace as a terminal shows it, and as a keyboard sends it.
+            0x08 | 0x7f => self.cells.back(1),
             _ => {}
         }
     }
 
     fn obey(&mut self, sequence: &[u8]) {
+        self.write();
         let Some((last, body)) = sequence.split_last() else { return };
         let digits: String =
             body.iter().filter(|byte| byte.is_ascii_digit()).map(|b| char::from(*b)).collect();
         let count = digits.parse::<usize>().unwrap_or(0);
-        let distance = count.clamp(1, WIDEST);
+        let distance = count.clamp(1, MOST_CELLS);
         match last {
-            b'C' => self.column = self.column.saturating_add(distance).min(WIDEST),
-            b'D' => self.column = self.column.saturating_sub(distance),
-            b'G' => self.column = distance.saturating_sub(1),
-            b'K' if count == 0 => self.cells.truncate(self.column),
-            b'P' => {
-                let from = self.column.min(self.cells.len());
-                let to = from.saturating_add(distance).min(self.cells.len());
-                self.cells.drain(from..to);
-            }
-            b'@' if self.cells.len() < WIDEST => {
-                let at = self.column.min(self.cells.len());
-                self.cells.splice(at..at, std::iter::repeat_n((b' ', usize::MAX), distance));
-            }
+            b'A' => drop(self.cells.up(distance)),
+            b'B' => drop(self.cells.down(distance)),
+            b'C' => self.cells.forward(distance),
+            b'D' => self.cells.back(distance),
+            b'G' => self.cells.go_to(distance.saturating_sub(1)),
+            b'J' if count == 0 => self.cells.erase_after(),
+            b'K' if count == 0 => self.cells.erase_row_after(),
+            b'P' => self.cells.delete(distance),
+            b'@' => self.cells.insert(distance),
             _ => {}
         }
     }
 
-    fn reading(self) -> Reading {
-        let (text, from) = self.cells.into_iter().unzip();
-        Reading { text, from }
+    fn reading(mut self) -> Reading {
+        self.write();
+        let mut reading = Reading::default();
+        for cell in self.cells.as_slice() {
+            match cell {
+                Glyph::Blank => reading.push(b' ', usize::MAX),
+                Glyph::Wide => {}
+                Glyph::Bytes(range) => {
+                    let bytes = self.line.get(range.clone()).unwrap_or_default();
+                    bytes.iter().zip(range.clone()).for_each(|(byte, at)| reading.push(*byte, at));
+                }
+            }
+        }
+        reading
     }
 }

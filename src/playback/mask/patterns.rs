@@ -13,6 +13,10 @@ const LARGEST: usize = 1 << 20;
 const BEGIN: &str = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY( BLOCK)?-----";
 const END: &str = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY( BLOCK)?-----";
 
+/// Their places in the set of patterns.
+const KEY_BEGINS: usize = 0;
+const KEY_ENDS: usize = 1;
+
 /// Forms of secrets, and names that stand before them.
 const BUILT_IN: &[&str] = &[
     // Keys of cloud providers and of code hosts, by their fixed beginnings.
@@ -46,8 +50,6 @@ pub struct PatternError {
 pub struct Mask {
     any: RegexSet,
     patterns: Vec<Regex>,
-    begin: Regex,
-    end: Regex,
 }
 
 impl Mask {
@@ -56,35 +58,49 @@ impl Mask {
     /// # Errors
     /// When one is no regular expression, is too large, or matches nothing at all.
     pub fn new(more: &[String]) -> Result<Self, PatternError> {
-        let all: Vec<&str> = BUILT_IN.iter().copied().chain(more.iter().map(String::as_str)).collect();
+        let own = [BEGIN, END].into_iter().chain(BUILT_IN.iter().copied());
+        let all: Vec<&str> = own.chain(more.iter().map(String::as_str)).collect();
         let patterns = all.iter().map(|pattern| compile(pattern)).collect::<Result<Vec<_>, _>>()?;
         let mut set = RegexSetBuilder::new(&all);
         let wrong = |why: regex::Error| PatternError { pattern: more.join(" "), why: why.to_string() };
         let any = set.size_limit(LARGEST * 16).build().map_err(wrong)?;
-        Ok(Self { any, patterns, begin: compile(BEGIN)?, end: compile(END)? })
+        Ok(Self { any, patterns })
     }
 
-    /// The secrets in a text, as ranges of bytes.
-    pub(super) fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
-        let mut found = Vec::new();
-        for pattern in self.any.matches(text).iter().filter_map(|index| self.patterns.get(index)) {
-            for captures in pattern.captures_iter(text) {
-                let secret = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0));
-                found.extend(secret.filter(|secret| !secret.is_empty()).map(|secret| secret.range()));
+    /// What a text holds.
+    pub(super) fn find(&self, text: &[u8]) -> Findings {
+        let mut found = Findings::default();
+        for index in &self.any.matches(text) {
+            let Some(pattern) = self.patterns.get(index) else { continue };
+            if index == KEY_BEGINS {
+                let mut begins = pattern.find_iter(text).map(|begin| begin.start());
+                found.first_begin = begins.next();
+                found.last_begin = begins.last().or(found.first_begin);
+            } else if index == KEY_ENDS {
+                found.last_end = pattern.find_iter(text).last().map(|end| end.start());
+            } else {
+                for captures in pattern.captures_iter(text) {
+                    let secret = captures.iter().skip(1).flatten().next().or_else(|| captures.get(0));
+                    let secret = secret.filter(|secret| !secret.is_empty());
+                    found.secrets.extend(secret.map(|secret| secret.range()));
+                }
             }
         }
         found
     }
+}
 
-    /// Where a private key begins in a line.
-    pub(super) fn key_begins(&self, text: &[u8]) -> Option<usize> {
-        self.begin.find(text).map(|begin| begin.start())
-    }
-
-    /// Whether a private key ends in a line.
-    pub(super) fn key_ends(&self, text: &[u8]) -> bool {
-        self.end.is_match(text)
-    }
+/// What was found in a text.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// The secrets, as ranges of bytes.
+    pub(super) secrets: Vec<Range<usize>>,
+    /// Where the first private key begins.
+    pub(super) first_begin: Option<usize>,
+    /// Where the last one begins.
+    pub(super) last_begin: Option<usize>,
+    /// Where the last end of one stands.
+    pub(super) last_end: Option<usize>,
 }
 
 fn compile(pattern: &str) -> Result<Regex, PatternError> {

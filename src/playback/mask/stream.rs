@@ -1,15 +1,18 @@
 //! Events with their secrets starred out: each is held back until the lines it is part of are whole.
 //!
-//! Times, order and lengths stay as they are. What may wait is bounded: a line that does not end is looked through in
-//! pieces that overlap, so that a secret across their border is found unless it is longer than the overlap.
+//! Times, order and lengths stay as they are. What may wait is bounded in events and in bytes: a line that does not end is
+//! looked through as far as it has come, and the end of what was looked through is looked at again with what follows,
+//! so that a secret across that border is found unless it is longer than the overlap. Read `look.rs` next.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
-use super::line::readings;
+use super::look::{Key, look, star};
 use super::patterns::Mask;
-use crate::recording::event::{Body, Event, Stream};
+use super::texts::Texts;
+use crate::playback::cells::Widths;
+use crate::recording::event::{Body, Event, Source};
 
 /// Bytes of a line that are held back.
 const LONGEST_LINE: usize = 16 << 10;
@@ -17,16 +20,14 @@ const LONGEST_LINE: usize = 16 << 10;
 const OVERLAP: usize = 2 << 10;
 /// Events that wait, whatever their lines do.
 const MOST_WAITING: usize = 50_000;
+/// Bytes that wait, whatever their lines do.
+const MOST_HELD: usize = 32 << 20;
+/// What an event costs besides its bytes.
+const EVENT_COST: usize = 256;
 /// Lines that a private key may have.
 const LONGEST_KEY: usize = 400;
-
-/// Which line of bytes an event is part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Error,
-    Input,
-    Output,
-}
+/// Lines that are followed at once; the one that was not written to for longest makes way.
+const MOST_LINES: usize = 1024;
 
 /// The events of a recording without its secrets.
 pub struct Masked<'a, I> {
@@ -35,25 +36,39 @@ pub struct Masked<'a, I> {
     waiting: VecDeque<Waiting>,
     /// The number of the first that waits.
     first: u64,
-    lines: BTreeMap<(u32, Kind), Pending>,
+    /// What all that wait cost.
+    held: usize,
+    lines: BTreeMap<(u32, Source), Pending>,
+    widths: Widths,
     count: u64,
 }
 
 struct Waiting {
+    /// Without its bytes, while they may still change.
     event: Event,
-    /// Its bytes, while they may still change, and how many are not settled.
     bytes: Vec<u8>,
+    /// How many of them are not settled.
     open: usize,
+    cost: usize,
 }
 
 /// The line being written in one stream.
 #[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
-    /// For each of its bytes, the event's number and the place in it.
-    from: Vec<(u64, usize)>,
+    /// Which events they came from.
+    pieces: Vec<Piece>,
+    /// How many at the beginning are settled, and only there to be read with what follows.
+    settled: usize,
     /// Lines of a private key seen, while one is open.
     key: Option<usize>,
+}
+
+/// Bytes of a line that one event brought.
+struct Piece {
+    event: u64,
+    place: usize,
+    length: usize,
 }
 
 impl<'a, I, E> Masked<'a, I>
@@ -62,7 +77,8 @@ where
 {
     /// The events without what `mask` finds.
     pub fn new(events: I, mask: &'a Mask) -> Self {
-        Self { events, mask, waiting: VecDeque::new(), first: 0, lines: BTreeMap::new(), count: 0 }
+        let (waiting, lines) = (VecDeque::new(), BTreeMap::new());
+        Self { events, mask, waiting, first: 0, held: 0, lines, widths: Widths::default(), count: 0 }
     }
 
     /// How many secrets were starred out so far.
@@ -71,173 +87,141 @@ where
     }
 
     fn take(&mut self, mut event: Event) {
+        self.widths.observe(&event);
         let number = self.first.saturating_add(u64::try_from(self.waiting.len()).unwrap_or(u64::MAX));
-        let (kind, data) = if let Body::Output { stream: Stream::Stdout, data } = &event.body {
-            (Kind::Output, data)
-        } else if let Body::Output { stream: Stream::Stderr, data } = &event.body {
-            (Kind::Error, data)
-        } else if let Body::Input { data } = &event.body {
-            (Kind::Input, data)
-        } else {
-            if let Some(masked) = self.other(&event.body) {
-                event.body = masked;
+        let source = event.body.data().map(|(source, _)| source);
+        let bytes = event.body.data_mut().map(std::mem::take).map(Vec::from).unwrap_or_default();
+        let mut texts = Texts::new(self.mask);
+        texts.star_out(&mut event.body);
+        self.count = self.count.saturating_add(texts.found);
+        let (channel, open) = (event.channel, bytes.len());
+        let is_closing = matches!(event.body, Body::ChannelClosed);
+        let cost = EVENT_COST.saturating_add(bytes.len()).saturating_add(texts.bytes);
+        self.held = self.held.saturating_add(cost);
+        let line = bytes.clone();
+        self.waiting.push_back(Waiting { event, bytes, open, cost });
+        if let Some(source) = source {
+            self.follow((channel, source), number, &line);
+        } else if is_closing {
+            for source in [Source::Input, Source::Stderr, Source::Stdout] {
+                self.end((channel, source));
             }
-            if matches!(event.body, Body::ChannelClosed) {
-                self.close(event.channel);
+        }
+    }
+
+    /// Takes the next bytes of a stream.
+    fn follow(&mut self, stream: (u32, Source), event: u64, bytes: &[u8]) {
+        let mut pending = self.lines.remove(&stream).unwrap_or_default();
+        for (place, byte) in bytes.iter().enumerate() {
+            pending.push(*byte, event, place);
+            let is_end = *byte == b'\n' || (stream.1 == Source::Input && *byte == b'\r');
+            if is_end {
+                self.settle(stream, &mut pending, 0, 0);
+            } else if pending.bytes.len() >= LONGEST_LINE {
+                self.settle(stream, &mut pending, OVERLAP, OVERLAP);
             }
-            self.waiting.push_back(Waiting { event, bytes: Vec::new(), open: 0 });
+        }
+        if pending.bytes.is_empty() && pending.key.is_none() {
             return;
+        }
+        if self.lines.len() >= MOST_LINES {
+            let last = |pending: &Pending| pending.pieces.last().map(|piece| piece.event);
+            let oldest =
+                self.lines.iter().min_by_key(|(_, pending)| last(pending)).map(|(stream, _)| *stream);
+            oldest.into_iter().for_each(|stream| self.end(stream));
+        }
+        self.lines.insert(stream, pending);
+    }
+
+    /// Looks through a line. Of its end `kept` bytes are looked at again later, and `open` may still change by then.
+    fn settle(&mut self, stream: (u32, Source), pending: &mut Pending, kept: usize, open: usize) {
+        // Keys are on no screen.
+        let width = self.widths.of(stream.0).filter(|_| stream.1 != Source::Input);
+        let (secret, key) = look(self.mask, &pending.bytes, width, pending.key.is_some());
+        let is_line = kept == open;
+        pending.key = match key {
+            Key::Begins => Some(1),
+            Key::Closed => None,
+            Key::GoesOn => pending.key.map(|lines| lines.saturating_add(usize::from(is_line))),
         };
-        let bytes = data.to_vec();
-        let key = (event.channel, kind);
-        self.waiting.push_back(Waiting { event, open: bytes.len(), bytes: bytes.clone() });
-        let mut pending = self.lines.remove(&key).unwrap_or_default();
-        for (place, byte) in bytes.into_iter().enumerate() {
-            pending.bytes.push(byte);
-            pending.from.push((number, place));
-            let is_end = byte == b'\n' || (kind == Kind::Input && byte == b'\r');
-            if is_end || pending.bytes.len() >= LONGEST_LINE {
-                self.settle(&mut pending, if is_end { 0 } else { OVERLAP });
-            }
-        }
-        self.lines.insert(key, pending);
-    }
-
-    /// Looks through a line, and lets all of it go but so many bytes at its end.
-    fn settle(&mut self, pending: &mut Pending, keep: usize) {
-        let secret = self.secret(pending);
-        for (is_secret, (number, place)) in secret.iter().zip(&pending.from) {
+        pending.key.take_if(|lines| *lines >= LONGEST_KEY);
+        let settled = pending.bytes.len().saturating_sub(open);
+        let mut was_secret = false;
+        for (at, (is_secret, (number, place))) in secret.into_iter().zip(pending.origins()).enumerate() {
+            let is_new = (pending.settled..settled).contains(&at);
+            self.count = self.count.saturating_add(u64::from(is_new && is_secret && !was_secret));
+            was_secret = is_secret;
             let waiting = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-            let waiting = waiting.and_then(|index| self.waiting.get_mut(index));
-            let byte = waiting.and_then(|waiting| waiting.bytes.get_mut(*place)).filter(|_| *is_secret);
-            if let Some(byte) = byte.filter(|byte| !byte.is_ascii_control()) {
-                *byte = b'*';
+            let Some(waiting) = waiting.and_then(|index| self.waiting.get_mut(index)) else { continue };
+            if is_secret {
+                waiting.bytes.get_mut(place).into_iter().for_each(star);
             }
+            waiting.open = waiting.open.saturating_sub(usize::from(is_new));
         }
-        let gone = pending.bytes.len().saturating_sub(keep);
-        for (number, _) in pending.from.iter().take(gone) {
-            let waiting = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-            if let Some(waiting) = waiting.and_then(|index| self.waiting.get_mut(index)) {
-                waiting.open = waiting.open.saturating_sub(1);
-            }
-        }
-        pending.bytes.drain(..gone);
-        pending.from.drain(..gone);
+        let gone = pending.bytes.len().saturating_sub(kept);
+        pending.drop_first(gone);
+        pending.settled = settled.saturating_sub(gone);
     }
 
-    /// Which bytes of a line are secret.
-    fn secret(&mut self, pending: &mut Pending) -> Vec<bool> {
-        let mut secret = vec![false; pending.bytes.len()];
-        let (mut begins, mut ends) = (None, false);
-        for reading in readings(&pending.bytes) {
-            for range in self.mask.find(&reading.text) {
-                for at in reading.from.get(range).unwrap_or_default() {
-                    secret.get_mut(*at).into_iter().for_each(|byte| *byte = true);
-                }
-            }
-            let begin = self.mask.key_begins(&reading.text).and_then(|at| reading.from.get(at)).copied();
-            begins = begins.into_iter().chain(begin).min();
-            ends |= self.mask.key_ends(&reading.text);
-        }
-        if pending.key.is_some() || begins.is_some() {
-            let from = if pending.key.is_some() { 0 } else { begins.unwrap_or(0) };
-            secret.iter_mut().skip(from).for_each(|byte| *byte = true);
-            let lines = pending.key.unwrap_or(0).saturating_add(1);
-            pending.key = (!ends && lines < LONGEST_KEY).then_some(lines);
-        }
-        let runs = secret.chunk_by(|one, next| one == next).filter(|run| run.first() == Some(&true)).count();
-        self.count = self.count.saturating_add(u64::try_from(runs).unwrap_or(u64::MAX));
-        secret
-    }
-
-    fn close(&mut self, channel: u32) {
-        for kind in [Kind::Error, Kind::Input, Kind::Output] {
-            if let Some(mut pending) = self.lines.remove(&(channel, kind)) {
-                self.settle(&mut pending, 0);
-            }
+    /// Settles a line as it is, and forgets it.
+    fn end(&mut self, stream: (u32, Source)) {
+        if let Some(mut pending) = self.lines.remove(&stream) {
+            self.settle(stream, &mut pending, 0, 0);
         }
     }
 
-    /// Settles every line as it is.
-    fn close_all(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        for (key, mut pending) in lines {
-            self.settle(&mut pending, 0);
-            // A private key that is open stays so.
-            if pending.key.is_some() {
-                self.lines.insert(key, pending);
-            }
-        }
-    }
-
-    /// Another event's texts, when something in them is secret.
-    fn other(&mut self, body: &Body) -> Option<Body> {
-        let before = self.count;
-        let mut body = body.clone();
-        match &mut body {
-            Body::SessionStarted(facts) => self.text(&mut facts.reason),
-            Body::Environment { name, value } => {
-                let mut both = format!("{name}={value}");
-                self.text(&mut both);
-                if let Some((_, masked)) = both.split_once('=') {
-                    *value = masked.to_owned();
-                }
-            }
-            Body::Exec { command } => {
-                let mut bytes = command.to_vec();
-                self.bytes(&mut bytes);
-                *command = Bytes::from(bytes);
-            }
-            Body::ExitSignal { message, .. } => self.text(message),
-            Body::File(file) => {
-                self.text(&mut file.path);
-                file.other_path.iter_mut().for_each(|path| self.text(path));
-            }
-            Body::Refused { what, why } => {
-                self.text(what);
-                self.text(why);
-            }
-            Body::Decision { why, .. } => self.text(why),
-            Body::Marker { label } => self.text(label),
-            Body::ChannelOpened { .. }
-            | Body::Terminal { .. }
-            | Body::Shell
-            | Body::Subsystem { .. }
-            | Body::Forward { .. }
-            | Body::Input { .. }
-            | Body::Output { .. }
-            | Body::Resize { .. }
-            | Body::Signal { .. }
-            | Body::Closed { .. }
-            | Body::Exit { .. }
-            | Body::ChannelClosed
-            | Body::SessionEnded { .. } => {}
-        }
-        (self.count != before).then_some(body)
-    }
-
-    fn text(&mut self, text: &mut String) {
-        let mut bytes = text.clone().into_bytes();
-        self.bytes(&mut bytes);
-        *text = String::from_utf8_lossy(&bytes).into_owned();
-    }
-
-    fn bytes(&mut self, bytes: &mut [u8]) {
-        let mut pending = Pending { bytes: bytes.to_vec(), ..Pending::default() };
-        let secret = self.secret(&mut pending);
-        for (byte, _) in bytes.iter_mut().zip(secret).filter(|(byte, is_secret)| *is_secret && **byte >= b' ')
+    /// Settles the line for which the first event waits, and goes on reading it from there.
+    fn let_go(&mut self) {
+        let Some(front) = self.waiting.front() else { return };
+        let source = front.event.body.data().map(|(source, _)| source);
+        if let Some(stream) = source.map(|source| (front.event.channel, source))
+            && let Some(mut pending) = self.lines.remove(&stream)
         {
-            *byte = b'*';
+            self.settle(stream, &mut pending, OVERLAP, 0);
+            self.lines.insert(stream, pending);
+        }
+        if let Some(front) = self.waiting.front_mut() {
+            front.open = 0;
         }
     }
 
     fn give(&mut self) -> Option<Event> {
-        let Waiting { mut event, bytes, .. } = self.waiting.pop_front()?;
+        let Waiting { mut event, bytes, cost, .. } = self.waiting.pop_front()?;
         self.first = self.first.saturating_add(1);
-        if let Body::Output { data, .. } | Body::Input { data } = &mut event.body {
+        self.held = self.held.saturating_sub(cost);
+        if let Some(data) = event.body.data_mut() {
             *data = Bytes::from(bytes);
         }
         Some(event)
+    }
+}
+
+impl Pending {
+    fn push(&mut self, byte: u8, event: u64, place: usize) {
+        self.bytes.push(byte);
+        match self.pieces.last_mut().filter(|last| last.event == event) {
+            Some(last) => last.length = last.length.saturating_add(1),
+            None => self.pieces.push(Piece { event, place, length: 1 }),
+        }
+    }
+
+    /// For each byte the event it came from, and its place there.
+    fn origins(&self) -> impl Iterator<Item = (u64, usize)> {
+        self.pieces.iter().flat_map(|piece| {
+            (piece.place..piece.place.saturating_add(piece.length)).map(|place| (piece.event, place))
+        })
+    }
+
+    fn drop_first(&mut self, count: usize) {
+        self.bytes.drain(..count.min(self.bytes.len()));
+        let mut left = count;
+        self.pieces.retain_mut(|piece| {
+            let gone = left.min(piece.length);
+            left = left.saturating_sub(gone);
+            piece.place = piece.place.saturating_add(gone);
+            piece.length = piece.length.saturating_sub(gone);
+            piece.length > 0
+        });
     }
 }
 
@@ -249,15 +233,15 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.waiting.front().is_none_or(|waiting| waiting.open > 0) {
-            if self.waiting.len() >= MOST_WAITING {
-                self.close_all();
+            if self.waiting.len() >= MOST_WAITING || self.held >= MOST_HELD {
+                self.let_go();
                 continue;
             }
             match self.events.next() {
                 Some(Ok(event)) => self.take(event),
                 Some(Err(error)) => return Some(Err(error)),
                 None if self.waiting.is_empty() => return None,
-                None => self.close_all(),
+                None => self.let_go(),
             }
         }
         self.give().map(Ok)

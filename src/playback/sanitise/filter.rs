@@ -14,6 +14,8 @@ use crate::playback::utf8::Utf8;
 const LONGEST_STRING: u32 = 64 << 10;
 /// The same for an OSC: titles, colours and links are short.
 const LONGEST_COMMAND: u32 = 4 << 10;
+/// Numbers of a sequence that sets colours, in bytes; real ones are shorter.
+const LONGEST_COLOUR: usize = 40;
 /// A string that swallowed more than this leaves a replacement character where it was.
 const NOTICEABLE: u32 = 256;
 /// Characters of a CSI sequence that are kept; a longer one is swallowed.
@@ -78,29 +80,29 @@ impl Sanitiser {
     /// The safe form of the next bytes.
     #[must_use]
     pub fn feed(&mut self, bytes: &[u8]) -> String {
-        let mut safe = String::with_capacity(bytes.len());
-        self.feed_into(bytes, &mut safe);
-        safe
-    }
-
-    /// As [`Self::feed`], onto the end of `safe`.
-    pub fn feed_into(&mut self, bytes: &[u8], safe: &mut String) {
-        let mut text = String::with_capacity(bytes.len());
+        let (mut text, mut safe) = (String::with_capacity(bytes.len()), String::with_capacity(bytes.len()));
         self.utf8.feed(bytes, &mut text);
         let mut rest = text.as_str();
         while let Some(c) = rest.chars().next() {
-            // Most of what terminals get is plain text, which passes whole.
-            let plain =
-                if self.state == State::Ground && !self.drawing.is_on() { plain_run(rest) } else { 0 };
-            let Some((run, after)) = rest.split_at_checked(plain.max(c.len_utf8())) else { break };
+            // Most of what terminals get is plain text and colours, which pass whole.
+            let is_ground = self.state == State::Ground;
+            let plain = if is_ground && !self.drawing.is_on() { plain_run(rest) } else { 0 };
+            let colour = if is_ground && c == '\x1b' { colour(rest.as_bytes()) } else { 0 };
+            let length = plain.max(colour).max(c.len_utf8());
+            let Some((run, after)) = rest.split_at_checked(length) else { break };
             if plain > 0 {
                 self.marks = 0;
                 safe.push_str(run);
+            } else if colour > 0 && is_as_written(run.as_bytes()) {
+                safe.push_str(run);
+            } else if colour > 0 {
+                run.chars().for_each(|c| self.take(c, &mut safe));
             } else {
-                self.take(c, safe);
+                self.take(c, &mut safe);
             }
             rest = after;
         }
+        safe
     }
 
     /// What the end of the stream adds: at most one replacement character.
@@ -317,8 +319,28 @@ impl Drawing {
     }
 }
 
+/// How long the sequence at the beginning is, when it does nothing but set colours and styles; else 0.
+pub(in crate::playback) fn colour(bytes: &[u8]) -> usize {
+    let Some(body) = bytes.strip_prefix(b"\x1b[") else { return 0 };
+    let numbers =
+        body.iter().take(LONGEST_COLOUR).take_while(|byte| matches!(byte, b'0'..=b'9' | b';')).count();
+    if body.get(numbers) == Some(&b'm') { numbers.saturating_add(3) } else { 0 }
+}
+
+/// Whether a sequence that sets colours is as `allowlist.rs` would write it.
+fn is_as_written(colour: &[u8]) -> bool {
+    let body = colour.get(2..colour.len().saturating_sub(1)).unwrap_or_default();
+    let mut numbers = body.split(|byte| *byte == b';');
+    numbers.by_ref().take(allowlist::MOST_PARAMETERS).all(|number| match number {
+        [] | [_] => true,
+        [first, _] => *first != b'0',
+        [first, _, _] => matches!(first, b'1') || (*first == b'2' && number <= b"255".as_slice()),
+        _ => false,
+    }) && numbers.next().is_none()
+}
+
 /// How many bytes of printable ASCII a text begins with.
-fn plain_run(text: &str) -> usize {
+pub(in crate::playback) fn plain_run(text: &str) -> usize {
     text.bytes().position(|byte| !(b' '..=b'~').contains(&byte)).unwrap_or(text.len())
 }
 

@@ -17,3 +17,4 @@ mod tests;
 
 pub use escape::escape_text;
 pub use filter::Sanitiser;
+pub(super) use filter::{colour, plain_run};

@@ -9,13 +9,13 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure;
-use super::write::{put_nodes, put_rows};
+use super::write::{LATER_LAYOUTS, put_nodes, put_rows};
 use crate::ledger::TileNode;
 use crate::store::backend::{Row, Scratch, TableDigest};
 use crate::store::error::BackendError;
 
 /// Each derived table with a statement that gives all of it in one order, and the layout itself.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 13] = [
     (
         "layout",
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -33,6 +33,8 @@ const TABLES: [(&str, &str); 11] = [
     ("grants", "SELECT id, person, target, at, live, body FROM grants ORDER BY id"),
     ("sessions", "SELECT id, person, target, at, live, body FROM sessions ORDER BY id"),
     ("left_over", "SELECT session, body FROM left_over ORDER BY session"),
+    ("recordings", "SELECT session, deleted, body FROM recordings ORDER BY session"),
+    ("rewrapped", "SELECT session, body FROM rewrapped ORDER BY session"),
     ("stored", "SELECT session, body FROM stored ORDER BY session"),
 ];
 
@@ -46,7 +48,7 @@ impl InMemory {
         let make = || -> rusqlite::Result<Connection> {
             let connection = Connection::open_in_memory()?;
             connection.execute_batch(include_str!("schema.sql"))?;
-            connection.execute_batch(include_str!("schema_2.sql"))?;
+            LATER_LAYOUTS.iter().try_for_each(|(_, tables)| connection.execute_batch(tables))?;
             Ok(connection)
         };
         Ok(Self { connection: make().map_err(|e| failure(&e))? })

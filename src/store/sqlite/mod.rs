@@ -16,6 +16,6 @@ pub(super) use write::Sqlite;
 use failure::failure;
 
 /// The layout of `schema.sql` with all its successors, kept in the database's `user_version`.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 /// Marks the file as ours, in the database's `application_id`: "Pstn".
 const APPLICATION: i64 = 0x5073_746e;

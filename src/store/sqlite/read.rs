@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
 use super::{derived, failure};
+use crate::access::Recording;
 use crate::ledger::TreeHash;
+use crate::ledger::entry::RewrapFacts;
 use crate::model::{SessionId, Timestamp};
 use crate::store::backend::{
     Filter, GrantRecord, Live, Reader, RequestRecord, Scratch, SessionRecord, StoredEntry, StoredRecord,
@@ -136,6 +138,16 @@ impl Reader for SqliteReader {
         self.dated("sessions", filter)
     }
 
+    fn recording(&self, session: &SessionId) -> Result<Option<Recording>, BackendError> {
+        let sql = "SELECT body FROM recordings WHERE session = ?";
+        Ok(self.bodies("recordings", sql, vec![Value::Text(session.to_string())])?.pop())
+    }
+
+    fn rewrapped(&self, session: &SessionId) -> Result<Option<RewrapFacts>, BackendError> {
+        let sql = "SELECT body FROM rewrapped WHERE session = ?";
+        Ok(self.bodies("rewrapped", sql, vec![Value::Text(session.to_string())])?.pop())
+    }
+
     fn stored(&self, session: &SessionId) -> Result<Option<StoredRecord>, BackendError> {
         let sql = "SELECT body FROM stored WHERE session = ?";
         Ok(self.bodies("stored", sql, vec![Value::Text(session.to_string())])?.pop())
@@ -191,6 +203,9 @@ fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     }
     if filter.live_only {
         parts.push("live = 1");
+    }
+    if filter.kept_only {
+        parts.push("id NOT IN (SELECT session FROM recordings WHERE deleted = 1)");
     }
     for (bound, condition) in [(filter.from, "at >= ?"), (filter.before, "at < ?")] {
         if let Some(at) = bound {

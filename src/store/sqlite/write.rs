@@ -28,7 +28,11 @@ const LONGEST_LOG: u32 = 8192;
 /// Tables that are made from the entries.
 const EMPTY_DERIVED: &str = "DELETE FROM nodes; DELETE FROM node; DELETE FROM people; DELETE FROM identities; \
      DELETE FROM targets; DELETE FROM requests; DELETE FROM grants; DELETE FROM sessions; DELETE FROM left_over; \
-     DELETE FROM stored;";
+     DELETE FROM stored; DELETE FROM recordings; DELETE FROM rewrapped;";
+
+/// What each layout after the first has beside its predecessors.
+pub(super) const LATER_LAYOUTS: [(i64, &str); 2] =
+    [(2, include_str!("schema_2.sql")), (3, include_str!("schema_3.sql"))];
 
 /// A ledger in one SQLite file.
 pub(in crate::store) struct Sqlite {
@@ -63,8 +67,12 @@ impl Sqlite {
             if tables == 0 {
                 transaction.execute_batch(include_str!("schema.sql"))?;
             }
-            // Empty in an older ledger, which has no entry of what it holds.
-            transaction.execute_batch(include_str!("schema_2.sql"))?;
+            // Empty in an older ledger, which has no entry of what they hold.
+            for (number, tables) in LATER_LAYOUTS {
+                if layout < number {
+                    transaction.execute_batch(tables)?;
+                }
+            }
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", LAYOUT)?;
             transaction.commit()?;
@@ -192,6 +200,15 @@ enum Written<'a> {
     Node {
         body: String,
     },
+    Recording {
+        session: &'a str,
+        deleted: bool,
+        body: Option<String>,
+    },
+    Rewrapped {
+        session: &'a str,
+        body: String,
+    },
     Stored {
         session: &'a str,
         body: String,
@@ -240,6 +257,14 @@ impl<'a> Written<'a> {
                 let body = (!what.is_empty()).then(|| json("left_over", what)).transpose()?;
                 Self::LeftOver { session: session.as_str(), body }
             }
+            Row::Recording(session, record) => {
+                let body = record.as_ref().map(|record| json("recordings", record)).transpose()?;
+                let deleted = record.as_ref().is_some_and(|record| record.deleted.is_some());
+                Self::Recording { session: session.as_str(), deleted, body }
+            }
+            Row::Rewrapped(facts) => {
+                Self::Rewrapped { session: facts.session.as_str(), body: json("rewrapped", facts)? }
+            }
             Row::Stored(record) => {
                 Self::Stored { session: record.facts.session.as_str(), body: json("stored", record)? }
             }
@@ -265,6 +290,16 @@ impl<'a> Written<'a> {
             }
             Self::LeftOver { session, body: None } => {
                 run("DELETE FROM left_over WHERE session = ?1", &[session])
+            }
+            Self::Recording { session, deleted, body: Some(body) } => run(
+                "INSERT OR REPLACE INTO recordings (session, deleted, body) VALUES (?1, ?2, ?3)",
+                &[session, deleted, body],
+            ),
+            Self::Recording { session, body: None, .. } => {
+                run("DELETE FROM recordings WHERE session = ?1", &[session])
+            }
+            Self::Rewrapped { session, body } => {
+                run("INSERT OR REPLACE INTO rewrapped (session, body) VALUES (?1, ?2)", &[session, body])
             }
             Self::Stored { session, body } => {
                 run("INSERT OR REPLACE INTO stored (session, body) VALUES (?1, ?2)", &[session, body])

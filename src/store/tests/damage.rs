@@ -113,7 +113,7 @@ fn a_damaged_file_a_foreign_file_and_a_foreign_key_are_told_apart() {
     drop(newer);
     assert!(matches!(
         open(directory.path()),
-        Err(StoreError::Backend(BackendError::Newer { found: 99, known: 2 }))
+        Err(StoreError::Backend(BackendError::Newer { found: 99, known: 3 }))
     ));
 }
 
@@ -126,6 +126,8 @@ fn the_past_cannot_be_edited_in_the_tables_either() {
         ("DELETE FROM sessions", "sessions"),
         ("UPDATE requests SET body = replace(body, 'full', 'fine')", "requests"),
         ("DELETE FROM identities", "identities"),
+        ("DELETE FROM recordings", "recordings"),
+        ("UPDATE recordings SET deleted = 1", "recordings"),
         ("UPDATE people SET name = 'eve' WHERE name = 'erin'", "people"),
         ("CREATE TRIGGER sly AFTER INSERT ON entries BEGIN DELETE FROM identities; END", "layout"),
         ("CREATE VIEW sly AS SELECT * FROM people", "layout"),
@@ -136,6 +138,8 @@ fn the_past_cannot_be_edited_in_the_tables_either() {
         let story = story(&store);
         store.submit_blocking(story.erin.1.clone(), start(&story, 0)).unwrap();
         store.submit_blocking(Actor::Node, end(0, EndReason::GrantRevoked)).unwrap();
+        let held = Command::HoldRecording { session: id("ses_", 0), reason: "a matter".to_owned() };
+        store.submit_blocking(Actor::Operator, held).unwrap();
         drop(store);
         drop(open(directory.path()).unwrap());
         let connection = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();

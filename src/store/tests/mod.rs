@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::backend::{Backend, Row, SessionRecord};
 use super::sqlite::Sqlite;
 use super::*;
-use crate::access::{Command, Denied, NewIdentity, Person, RequestRule, Session};
+use crate::access::{Command, Denied, EndedRecording, NewIdentity, Person, RequestRule, Session};
 use crate::ledger::entry::{
     Actor, Approval, EndFacts, Entry, Fact, PersonFacts, Receipt, Scope, SessionFacts, StoredFacts,
 };
@@ -227,7 +227,11 @@ fn where_a_recording_was_moved_to_is_kept_and_a_ledger_of_the_first_layout_learn
     story(&store);
     drop(store);
     let first = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
-    first.execute_batch("DROP TABLE stored; PRAGMA user_version = 1").unwrap();
+    first
+        .execute_batch(
+            "DROP TABLE stored; DROP TABLE recordings; DROP TABLE rewrapped; PRAGMA user_version = 1",
+        )
+        .unwrap();
     drop(first);
     let looked = Store::look(directory.path(), signer().public_key(), ORIGIN, Clock::system());
     assert!(matches!(looked, Err(StoreError::Backend(BackendError::Older { found: 1, .. }))));
@@ -237,12 +241,50 @@ fn where_a_recording_was_moved_to_is_kept_and_a_ledger_of_the_first_layout_learn
     let facts = StoredFacts { session: session.clone(), location, bytes: 1, sha256: "55".to_owned() };
     store.submit_blocking(Actor::Node, Command::StoreRecording(Box::new(facts.clone()))).unwrap();
     drop(store);
+    // A ledger of the second layout learns the rest.
+    let second = rusqlite::Connection::open(directory.path().join("ledger.db")).unwrap();
+    second.execute_batch("DROP TABLE recordings; DROP TABLE rewrapped; PRAGMA user_version = 2").unwrap();
+    drop(second);
     let store = open(directory.path()).unwrap();
     assert_eq!(store.stored(&session).unwrap().unwrap().facts, facts);
+    let hold = Command::HoldRecording { session: session.clone(), reason: "a matter".to_owned() };
+    store.submit_blocking(Actor::Operator, hold).unwrap();
+    assert!(store.recording(&session).unwrap().unwrap().held.is_some());
     store.verify().unwrap();
     drop(store);
     Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
     assert_eq!(open(directory.path()).unwrap().stored(&session).unwrap().unwrap().facts, facts);
+}
+
+#[test]
+fn what_was_deleted_is_told_for_good_and_made_again_from_the_entries() {
+    let directory = scratch();
+    let store = open(directory.path()).unwrap();
+    let story = story(&store);
+    store.submit_blocking(story.erin.1.clone(), start(&story, 0)).unwrap();
+    let session: SessionId = id("ses_", 0);
+    store.submit_blocking(Actor::Node, end(0, EndReason::ClientLeft)).unwrap();
+    let kept = |store: &Store| {
+        let filter = Filter { kept_only: true, ..Filter::default() };
+        store.session_history(&filter).unwrap().len()
+    };
+    let before = kept(&store);
+    let record = store.session_history(&Filter::by_prefix(session.as_str())).unwrap().remove(0);
+    let (start, end) = (record.session.facts, record.end.unwrap().facts);
+    let recording = Box::new(EndedRecording { start, end, location: None });
+    store.submit_blocking(Actor::Node, Command::DeleteByRetention { recording, keep_s: 60 }).unwrap();
+    assert_eq!(kept(&store), before - 1);
+    let remove = Command::RemoveRecording { session: session.clone() };
+    store.submit_blocking(Actor::Node, remove).unwrap();
+    let deleted = |store: &Store| store.recording(&session).unwrap().unwrap().deleted.unwrap();
+    let (told, state) = (deleted(&store), store.read(Clone::clone));
+    assert!(told.removed.is_some() && state.is_deleted(&session) && state.recording(&session).is_none());
+    store.verify().unwrap();
+    drop(store);
+    Store::rebuild(directory.path(), signer().as_ref(), ORIGIN).unwrap();
+    let store = open(directory.path()).unwrap();
+    assert_eq!((deleted(&store), kept(&store)), (told, before - 1));
+    assert_eq!(store.read(Clone::clone), state);
 }
 
 #[test]

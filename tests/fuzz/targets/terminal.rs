@@ -39,6 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
     screen.text().iter().for_each(|line| is_harmless(line));
 
     let mut lines = Lines::new();
+    lines.set_width((flags & 4 == 4).then_some(u32::from(columns)));
     let mut last = 0;
     let mut check = |line: postern::playback::lines::Line<'_>| {
         assert!(line.number >= last);

@@ -1,4 +1,4 @@
-//! The configuration file, parsed once into values that cannot be wrong.
+//! The configuration file, section by section.
 //!
 //! `postern init` writes a commented `postern.toml`; every key has a default, an unknown key is an error. Relative
 //! paths are relative to the bastion's directory. What may change while the node runs is read again on SIGHUP.
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
+
+use super::retention::Retention;
 
 /// Everything `postern.toml` says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
@@ -83,6 +85,8 @@ pub struct Recording {
     pub min_free_bytes: Option<u64>,
     /// Where finished recordings are moved to; unset: they stay.
     pub store: Option<RecordingStore>,
+    /// How long they are kept.
+    pub retention: Retention,
 }
 
 /// Where finished recordings are moved to.
@@ -302,6 +306,7 @@ impl Config {
                 return Err("[recording.store]: lock and lock_days go together".to_owned());
             }
         }
+        self.recording.retention.check()?;
         let addresses = [self.ssh.listen, self.api.listen, self.metrics.listen];
         let chosen: Vec<_> = addresses.iter().filter(|address| address.port() != 0).collect();
         if chosen.iter().collect::<BTreeSet<_>>().len() != chosen.len() {
@@ -337,7 +342,13 @@ impl Default for Metrics {
 
 impl Default for Recording {
     fn default() -> Self {
-        Self { directory: "recordings".into(), journal: "journal".into(), min_free_bytes: None, store: None }
+        Self {
+            directory: "recordings".into(),
+            journal: "journal".into(),
+            min_free_bytes: None,
+            store: None,
+            retention: Retention::default(),
+        }
     }
 }
 

@@ -1,0 +1,221 @@
+//! Deletes recordings whose time is over, and removes what the ledger says is deleted: the file here, then the copy in
+//! the store.
+//!
+//! The entry comes first, always, so a crash leaves nothing but work for the next start. What the store does not give up
+//! is noted and stays until its lock is over or somebody says so. Read next: `keeping.rs`.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task;
+
+use super::keeping::{Keeper, ROUND, name};
+use crate::access::{Command, EndedRecording, Recording, fitting_line};
+use crate::config::{Keep, Retention};
+use crate::keeping::{Fault, Place, Removal};
+use crate::ledger::entry::{Actor, RemainsFacts};
+use crate::model::{SessionId, Timestamp};
+use crate::store::{Filter, SessionRecord, StoreError};
+
+/// The longest time until retention looks again.
+const SELDOM: Duration = Duration::from_secs(3600);
+/// It looks at least this often within the shortest time that anything is kept for.
+const TIMES: u32 = 20;
+/// Recordings deleted by retention between two looks at everything else.
+const AT_ONCE: usize = 200;
+
+/// When retention looks next.
+pub(super) struct Retaining {
+    every: Option<Duration>,
+    next: Duration,
+}
+
+impl Retaining {
+    pub(super) fn new(retention: &Retention) -> Self {
+        let every = retention.shortest().map(|shortest| (shortest / TIMES).clamp(ROUND, SELDOM));
+        Self { every, next: Duration::ZERO }
+    }
+
+    /// Deletes what is due, if it is time to look.
+    pub(super) async fn look(&mut self, keeper: &Arc<Keeper>) -> Result<(), StoreError> {
+        let now = keeper.clock.since_boot();
+        let Some(every) = self.every.filter(|_| self.next <= now) else { return Ok(()) };
+        let keeper = Arc::clone(keeper);
+        let done = task::spawn_blocking(move || delete_what_is_due(&keeper)).await;
+        if done.map_err(|error| StoreError::Stopped(error.to_string()))?? {
+            self.next = now.saturating_add(every);
+        }
+        Ok(())
+    }
+}
+
+/// Says whether that was all.
+fn delete_what_is_due(keeper: &Keeper) -> Result<bool, StoreError> {
+    let (now, mut deleted) = (keeper.clock.now(), 0);
+    let before = keeper.retention.shortest().and_then(|shortest| now.checked_sub(shortest).ok());
+    if before.is_none() {
+        return Ok(true);
+    }
+    let mut filter = Filter { kept_only: true, before, ..Filter::default() };
+    loop {
+        let page = keeper.store.session_history(&filter)?;
+        for record in &page {
+            let Some(command) = overdue(keeper, record, now)? else { continue };
+            let session = &record.session.facts.session;
+            match keeper.store.submit_blocking(Actor::Node, command) {
+                Ok(_) => tracing::info!(%session, "a recording is deleted: its time is over"),
+                Err(error) => {
+                    tracing::warn!(%session, %error, "a recording whose time is over was not deleted");
+                    return Ok(true);
+                }
+            }
+            deleted += 1;
+            if deleted >= AT_ONCE {
+                return Ok(false);
+            }
+        }
+        let is_full = u32::try_from(page.len()).is_ok_and(|count| count >= Filter::MOST);
+        let Some(last) = page.last().filter(|_| is_full) else { return Ok(true) };
+        filter.after = Some((last.session.started, last.session.facts.session.to_string()));
+    }
+}
+
+/// The command that deletes a recording, if its time is over and nothing keeps it. One that is missing stays missing.
+fn overdue(keeper: &Keeper, record: &SessionRecord, now: Timestamp) -> Result<Option<Command>, StoreError> {
+    let facts = &record.session.facts;
+    let Some(end) = &record.end else { return Ok(None) };
+    let (keep, is_held) = keeper.store.read(|state| {
+        (keeper.retention.of(&facts.target, state.target(&facts.target)), state.is_held(&facts.session))
+    });
+    let age = Duration::try_from(now.duration_since(end.at)).unwrap_or_default();
+    let Keep::For(keep) = keep else { return Ok(None) };
+    if is_held || age < keep {
+        return Ok(None);
+    }
+    let stored = keeper.store.stored(&facts.session)?;
+    if stored.is_none() && !keeper.recordings.join(name(&facts.session)).is_file() {
+        return Ok(None);
+    }
+    let location = stored.map(|stored| stored.facts.location);
+    let recording = EndedRecording { start: facts.clone(), end: end.facts.clone(), location };
+    Ok(Some(Command::DeleteByRetention { recording: Box::new(recording), keep_s: keep.as_secs() }))
+}
+
+/// Removes files of recordings of which nothing was left: a backup that was put back brings them along.
+pub(super) async fn clear_what_came_back(keeper: &Keeper) {
+    let (store, directory) = (keeper.store.clone(), keeper.recordings.clone());
+    let clear = move || -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(session) = stem.and_then(|stem| stem.parse::<SessionId>().ok()) else { continue };
+            let is_gone =
+                store.read(|state| state.is_deleted(&session) && state.recording(&session).is_none());
+            if is_gone && path == directory.join(name(&session)) {
+                std::fs::remove_file(&path)?;
+                tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+            }
+        }
+        Ok(())
+    };
+    match task::spawn_blocking(clear).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "files of deleted recordings may be here"),
+        Err(error) => tracing::warn!(%error, "files of deleted recordings may be here"),
+    }
+}
+
+/// Removes the files here of what is deleted, and says of what more is to be removed. Those that are `busy` wait.
+pub(super) async fn clear(keeper: &Keeper, busy: &BTreeSet<SessionId>) -> Vec<SessionId> {
+    let now = keeper.clock.now();
+    let is_due = |(session, recording): (&SessionId, &Recording)| {
+        let deleted = recording.deleted.as_ref()?;
+        let is_locked = deleted.remains.as_ref().and_then(|copy| copy.until).is_some_and(|until| now < until);
+        (!is_locked && !busy.contains(session)).then(|| session.clone())
+    };
+    let due: Vec<SessionId> = keeper.store.read(|state| state.recordings().filter_map(is_due).collect());
+    let mut cleared = Vec::new();
+    for session in due {
+        let (directory, about) = (keeper.recordings.clone(), session.clone());
+        let done = task::spawn_blocking(move || remove_file(&directory, &about)).await;
+        match done.unwrap_or_else(|error| Err(Fault::Transient(error.to_string()))) {
+            Ok(()) => cleared.push(session),
+            Err(fault) => keeper.failed(&session, &fault),
+        }
+    }
+    cleared
+}
+
+/// Durably; one that is gone is gone.
+fn remove_file(directory: &Path, session: &SessionId) -> Result<(), Fault> {
+    let path = directory.join(name(session));
+    let unremoved =
+        |error: std::io::Error| Fault::Transient(format!("cannot remove {}: {error}", path.display()));
+    match std::fs::remove_file(&path) {
+        Ok(()) => std::fs::File::open(directory).and_then(|place| place.sync_all()).map_err(unremoved),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unremoved(error)),
+    }
+}
+
+impl Keeper {
+    /// Removes the store's copy of a deleted recording, whose file here is gone, and has the ledger note how that went.
+    pub(super) async fn remove(&self, place: Option<&Place>, session: &SessionId) -> Result<bool, Fault> {
+        let name = name(session);
+        if let Some(job) = place.map(|place| self.job(place, session, &name)) {
+            job.throw_away().await?;
+        }
+        let (store, asked) = (self.store.clone(), session.clone());
+        let stored = task::spawn_blocking(move || store.stored(&asked)).await;
+        let failed = |error: &dyn std::fmt::Display| Fault::Transient(error.to_string());
+        let stored = stored.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+        let location = stored.map(|stored| stored.facts.location);
+        let removal = match (&location, place) {
+            (Some(location), Some(place)) if place.address().name_in(location).is_some() => {
+                place.remove(place.address().name_in(location).unwrap_or(&name)).await?
+            }
+            (Some(_), _) => {
+                Removal::Kept { why: "it is in no store that is configured".to_owned(), until: None }
+            }
+            (None, Some(place)) => self.remove_unnoted(place, session, &name).await?,
+            (None, None) => Removal::Gone,
+        };
+        let command = match &removal {
+            Removal::Gone => Command::RemoveRecording { session: session.clone() },
+            Removal::Kept { why, until } => {
+                let (why, session) = (fitting_line(why), session.clone());
+                let location = location.unwrap_or_else(|| name.clone());
+                Command::LeaveCopy(Box::new(RemainsFacts { session, location, why, until: *until }))
+            }
+        };
+        self.store.submit(Actor::Node, command).await.map_err(|error| failed(&error))?;
+        match removal {
+            Removal::Gone => {
+                metrics::counter!("postern_recordings_removed_total").increment(1);
+                tracing::info!(%session, "nothing is left of a deleted recording");
+                Ok(true)
+            }
+            Removal::Kept { why, until: Some(until) } => {
+                tracing::warn!(%session, %why, %until, "the store keeps a copy of a deleted recording");
+                Ok(true)
+            }
+            Removal::Kept { why, until: None } => Err(Fault::Refused(format!(
+                "the store keeps its copy, though the recording is deleted: {why}"
+            ))),
+        }
+    }
+
+    /// A crash may have left an object that the ledger never heard of. What has its name and is something else stays.
+    async fn remove_unnoted(&self, place: &Place, session: &SessionId, name: &str) -> Result<Removal, Fault> {
+        let bytes = |recording: &Recording| recording.deleted.as_ref().map(|deleted| deleted.facts.bytes);
+        let bytes = self.store.read(|state| state.recording(session).and_then(bytes));
+        match place.size(name).await {
+            Ok(found) if Some(found) == bytes => place.remove(name).await,
+            Ok(_) | Err(Fault::Barred(_) | Fault::Missing(_)) => Ok(Removal::Gone),
+            Err(fault) => Err(fault),
+        }
+    }
+}
