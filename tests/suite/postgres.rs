@@ -201,10 +201,10 @@ fn must(command: &mut Command) {
     assert!(said.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said.stderr));
 }
 
-/// A loopback port nobody listens on, below those the system gives to clients.
+/// A loopback port nobody listens on, below those that are given out by `sshd::free_port`.
 fn free_port() -> u16 {
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let range = 12_000..32_000_u32;
+    let range = 7_000..12_000_u32;
     loop {
         let next = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let step = std::process::id().wrapping_mul(131).wrapping_add(next * 7) % (range.end - range.start);

@@ -34,7 +34,7 @@ pub fn setup(target: &Target, ca: &str) -> Result<String, PostgresError> {
         whole,
         "\n/* In postgresql.conf: ssl = on, and ssl_ca_file = 'postern_ca.crt' with this in it (beside what is there):\n\n\
          {ca}\n\
-         In pg_hba.conf, before every other line, with the bastion's own address:\n\n\
+         In pg_hba.conf, before every other line, with the bastion's own address (/128 for IPv6):\n\n\
          hostssl all {admin:<18} BASTION_ADDRESS/32 cert\n\
          hostssl all {group:<18} BASTION_ADDRESS/32 scram-sha-256 clientcert=verify-full\n\
          host    all {admin:<18} all                reject\n\
