@@ -2,7 +2,8 @@
 //! has to understand it: where a message ends, what a client asks for, and what the server answered.
 //!
 //! [`startup`] reads the first packet, [`frame`] cuts a stream into messages, [`client`] and [`server`] read the messages
-//! that matter, and [`statements`] pairs both directions, so that a record can say which statement ended how. Messages are
+//! that matter, [`scram`] judges a password's proof, and [`statements`] pairs both directions, so that a record can say which
+//! statement ended how. Messages are
 //! forwarded as they came; what cannot be read exactly as the server would read it is an error, and not forwarded.
 
 pub mod client;
@@ -10,6 +11,7 @@ mod fields;
 pub mod frame;
 pub mod outcome;
 mod queue;
+pub mod scram;
 pub mod server;
 pub mod startup;
 pub mod statements;
