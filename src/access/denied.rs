@@ -3,7 +3,7 @@
 //! Only refusals live here; failures of the store are its own. Read next: `decide/mod.rs`.
 
 use super::separation::Conflict;
-use crate::model::{Login, PersonName, Role, TargetName, Timestamp};
+use crate::model::{Login, PersonName, Protocol, Role, TargetName, Timestamp};
 
 /// A command the rules do not allow. The text is fit to show to whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,14 @@ pub enum Denied {
     /// The command needs a person, and the caller is the machine's operator or the node.
     #[error("this needs a person who signed in; it cannot be done from the bastion's own machine")]
     ActorNotPerson,
+    /// The administrative role of a database is nobody's login.
+    #[error(
+        "{login} administers the database and cannot be a login of it: name another role, or --admin-role"
+    )]
+    AdministrativeLogin {
+        /// Which.
+        login: Login,
+    },
     /// The ledger already has its first entry.
     #[error("this ledger was initialised before")]
     AlreadyInitialised,
@@ -187,6 +195,14 @@ pub enum Denied {
         /// The limit.
         most: usize,
     },
+    /// A target that speaks this cannot prove itself in that way.
+    #[error("a target that speaks {protocol} does not prove itself in that way: {how}")]
+    TrustUnfit {
+        /// What it speaks.
+        protocol: Protocol,
+        /// How it does.
+        how: &'static str,
+    },
     /// A text has control or other invisible characters.
     #[error("{what} has characters that cannot be shown: use plain text on one line")]
     Unprintable {
@@ -210,6 +226,7 @@ impl Denied {
             Self::ActorDisabled => "actor_disabled",
             Self::ActorNotNode => "actor_not_node",
             Self::ActorNotPerson => "actor_not_person",
+            Self::AdministrativeLogin { .. } => "administrative_login",
             Self::AlreadyInitialised => "already_initialised",
             Self::AlreadyApproved => "already_approved",
             Self::ApprovalTooLong { .. } => "approval_too_long",
@@ -247,6 +264,7 @@ impl Denied {
             Self::TargetExists { .. } => "target_exists",
             Self::TooLong { .. } => "too_long",
             Self::TooMany { .. } => "too_many",
+            Self::TrustUnfit { .. } => "trust_unfit",
             Self::Unprintable { .. } => "unprintable",
             Self::WindowUnfit { .. } => "window_unfit",
         }

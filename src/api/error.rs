@@ -219,12 +219,14 @@ fn status_of(denied: &Denied) -> StatusCode {
         | Denied::NoSuchRequest
         | Denied::NoSuchSession
         | Denied::NoSuchTarget { .. } => StatusCode::NOT_FOUND,
-        Denied::ApprovalTooLong { .. }
+        Denied::AdministrativeLogin { .. }
+        | Denied::ApprovalTooLong { .. }
         | Denied::Empty { .. }
         | Denied::KeyDiffers
         | Denied::LoginNotOffered { .. }
         | Denied::OwnerUnfit
         | Denied::TooLong { .. }
+        | Denied::TrustUnfit { .. }
         | Denied::Unprintable { .. }
         | Denied::WindowUnfit { .. } => StatusCode::BAD_REQUEST,
         Denied::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -49,6 +49,8 @@ pub struct NodeFacts {
     pub host_ca: String,
     /// The CA that targets trust, `TYPE BASE64`.
     pub user_ca: String,
+    /// The CA that databases know the bastion by, in PEM.
+    pub database_ca: String,
     /// The Ed25519 public key that signs recordings and checkpoints, lower-case hex.
     pub node_key: String,
 }

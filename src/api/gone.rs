@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target, TargetName};
+use crate::model::{Administration, Endpoint, HostTrust, Plane, Protocol, Sensitivity, Target, TargetName};
 
 /// The stand-in for a removed target.
 pub(super) fn target(name: &TargetName) -> Target {
@@ -19,5 +19,6 @@ pub(super) fn target(name: &TargetName) -> Target {
         tenant: None,
         logins: BTreeSet::new(),
         labels: BTreeMap::new(),
+        administration: Administration::default(),
     }
 }

@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
 
-use crate::model::{Endpoint, Login, SessionId, Target, Timestamp};
+use crate::model::{Endpoint, Login, Protocol, SessionId, Target, Timestamp};
 use crate::recording::Watch;
 
 /// A future behind a pointer, so that the trait can be used as an object.
@@ -34,8 +34,8 @@ pub trait Live: Send + Sync {
     /// Logs in to a target as `login` the way a session would, and runs nothing there. The ledger has it by then.
     fn test_target(&self, target: Target, login: Login) -> Later<'_, Vec<Step>>;
 
-    /// The host keys (and host CA, through a certificate) a server shows, without trusting any.
-    fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>>;
+    /// The keys a server proves itself with, without trusting any.
+    fn host_keys(&self, endpoint: Endpoint, protocol: Protocol) -> Later<'_, Result<Vec<HostKey>, String>>;
 
     /// What the ledger's witnesses last said.
     fn witnesses(&self) -> Vec<Witness>;
@@ -105,9 +105,9 @@ pub struct Step {
 /// A host key as a server shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct HostKey {
-    /// `TYPE BASE64`.
+    /// `TYPE BASE64`, or `sha256/…` of the key in a TLS certificate.
     pub line: String,
-    /// `SHA256:…`.
+    /// `SHA256:…`, or the same as the line.
     pub fingerprint: String,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Status {
     ssh: Ssh,
     /// What `TrustedUserCAKeys` on targets must hold, `TYPE BASE64`.
     user_ca: String,
+    /// What `ssl_ca_file` on PostgreSQL targets must hold, in PEM.
+    database_ca: String,
     /// age recipients of new recordings.
     reviewers: BTreeSet<String>,
     /// Who is asking; nobody when it is the machine's operator.
@@ -101,6 +103,7 @@ pub(super) async fn status(call: Call) -> Result<Reply, ApiError> {
             host_ca: parts.node.host_ca.clone(),
         },
         user_ca: parts.node.user_ca.clone(),
+        database_ca: parts.node.database_ca.clone(),
         reviewers: call.look(|state| state.node().reviewers.clone()),
         you,
     })

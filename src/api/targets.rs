@@ -15,7 +15,9 @@ use super::live::{HostKey, Step};
 use super::people::Reason;
 use crate::access::Command;
 use crate::authn::parse_public_key;
-use crate::model::{Action, Endpoint, HostTrust, Login, Plane, Protocol, Sensitivity, Target, TargetName};
+use crate::model::{
+    Action, Administration, Endpoint, HostTrust, Login, Plane, Protocol, Sensitivity, Target, TargetName,
+};
 use crate::policy::Resource;
 
 /// Keys pinned for one target at most.
@@ -43,6 +45,8 @@ pub(super) struct NewTarget {
     logins: BTreeSet<Login>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// Of databases: `postern_admin` in `postgres` unless said otherwise.
+    administration: Option<Administration>,
 }
 
 /// A target, and the CA key to put on it.
@@ -51,6 +55,8 @@ pub(super) struct Added {
     target: Target,
     /// What `TrustedUserCAKeys` on the target must hold.
     user_ca: String,
+    /// What `ssl_ca_file` of a PostgreSQL server must hold.
+    database_ca: String,
 }
 
 /// How a target is recognised from now on.
@@ -65,9 +71,11 @@ pub(super) struct Trust {
 #[serde(deny_unknown_fields)]
 pub(super) struct Place {
     endpoint: Endpoint,
+    /// `ssh` unless said otherwise.
+    protocol: Option<Protocol>,
 }
 
-/// The host keys a server shows.
+/// The keys a server proves itself with.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub(super) struct HostKeys {
     keys: Vec<HostKey>,
@@ -111,10 +119,12 @@ pub(super) async fn add(call: Call) -> Result<Reply, ApiError> {
         tenant: given.tenant,
         logins: given.logins,
         labels: given.labels,
+        administration: given.administration.unwrap_or_default(),
     };
     check_endpoint(&target.endpoint)?;
     call.submit(Command::AddTarget(Box::new(target.clone()))).await?;
-    Reply::json(&Added { target, user_ca: call.gate.parts.node.user_ca.clone() })
+    let node = &call.gate.parts.node;
+    Reply::json(&Added { target, user_ca: node.user_ca.clone(), database_ca: node.database_ca.clone() })
 }
 
 pub(super) async fn trust(call: Call) -> Result<Reply, ApiError> {
@@ -127,25 +137,25 @@ pub(super) async fn trust(call: Call) -> Result<Reply, ApiError> {
 
 pub(super) async fn host_keys(call: Call) -> Result<Reply, ApiError> {
     let target = known(&call, &Action::TargetManage)?;
-    keys_at(&call, target.endpoint).await
+    keys_at(&call, target.endpoint, target.protocol).await
 }
 
 /// The same for a server that is not registered, so that its keys can be compared before it is.
 pub(super) async fn host_keys_at(call: Call) -> Result<Reply, ApiError> {
     let given: Place = call.body()?;
     check_endpoint(&given.endpoint)?;
-    keys_at(&call, given.endpoint).await
+    keys_at(&call, given.endpoint, given.protocol.unwrap_or(Protocol::Ssh)).await
 }
 
-async fn keys_at(call: &Call, endpoint: Endpoint) -> Result<Reply, ApiError> {
-    let keys = call.gate.parts.live.host_keys(endpoint).await;
+async fn keys_at(call: &Call, endpoint: Endpoint, protocol: Protocol) -> Result<Reply, ApiError> {
+    let keys = call.gate.parts.live.host_keys(endpoint, protocol).await;
     Reply::json(&HostKeys { keys: keys.map_err(|why| ApiError::conflict("target_unreachable", why))? })
 }
 
 pub(super) async fn test(call: Call) -> Result<Reply, ApiError> {
     let target = known(&call, &Action::TargetManage)?;
     let given: AsLogin = call.body()?;
-    // A certificate of the user CA leaves an entry, also one that can run nothing.
+    // A credential that is minted leaves an entry, also one that runs nothing.
     call.submit(Command::TestTarget { target: target.name.clone(), login: given.login.clone() }).await?;
     Reply::json(&Tested { steps: call.gate.parts.live.test_target(target, given.login).await })
 }
@@ -177,6 +187,24 @@ fn check_trust(trust: HostTrust) -> Result<HostTrust, ApiError> {
         }
         HostTrust::Keys(_) => Err(ApiError::bad_input(format!("pin between 1 and {MOST_KEYS} host keys"))),
         HostTrust::Authority(line) => bare(&line).map(HostTrust::Authority),
+        HostTrust::TlsAuthority(certificates) => {
+            let is_ca = |one: &String| crate::net::anchor(one).is_some();
+            match (1..=MOST_KEYS).contains(&certificates.len()) && certificates.iter().all(is_ca) {
+                true => Ok(HostTrust::TlsAuthority(certificates)),
+                false => Err(ApiError::bad_input(format!(
+                    "give between 1 and {MOST_KEYS} CA certificates, each as base64 of its DER"
+                ))),
+            }
+        }
+        HostTrust::TlsKeys(pins) => {
+            let is_pin = |one: &String| crate::net::is_key_pin(one);
+            match (1..=MOST_KEYS).contains(&pins.len()) && pins.iter().all(is_pin) {
+                true => Ok(HostTrust::TlsKeys(pins)),
+                false => Err(ApiError::bad_input(format!(
+                    "give between 1 and {MOST_KEYS} keys as sha256/ and base64 of SHA-256 over the public key"
+                ))),
+            }
+        }
     }
 }
 

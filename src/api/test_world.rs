@@ -96,7 +96,7 @@ impl Live for Sessions {
         Box::pin(ready(vec![Step { name: "reach".to_owned(), ok: true, detail: String::new() }]))
     }
 
-    fn host_keys(&self, _: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
+    fn host_keys(&self, _: Endpoint, _: Protocol) -> Later<'_, Result<Vec<HostKey>, String>> {
         Box::pin(ready(Ok(vec![HostKey { line: public(9), fingerprint: "SHA256:x".to_owned() }])))
     }
 

@@ -14,7 +14,7 @@ use super::exit::{CliError, Outcome, io_error};
 use super::out;
 use crate::config::Config;
 use crate::credential::rotation::{self, Halves, Rotated};
-use crate::credential::{SealingKey, sealing};
+use crate::credential::{Keystore, SealingKey, sealing};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
@@ -65,7 +65,11 @@ pub(crate) fn run(command: &KeysCommand, run: &Invocation) -> Outcome {
 
 fn list(directory: &Path, run: &Invocation) -> Result<(), CliError> {
     let known = |key| Ok((key, rotation::halves(directory, key).map_err(CliError::failed)?));
-    let keys = Rotated::ALL.into_iter().map(known).collect::<Result<Vec<(Rotated, Halves)>, CliError>>()?;
+    let keys = Rotated::ALL
+        .into_iter()
+        .filter(|key| rotation::exists(directory, *key))
+        .map(known)
+        .collect::<Result<Vec<(Rotated, Halves)>, CliError>>()?;
     if run.json {
         let shown = |(key, halves): &(Rotated, Halves)| json!({ "key": key.name(), "now": halves.now, "next": halves.next });
         out::json(&keys.iter().map(shown).collect());
@@ -82,6 +86,7 @@ fn list(directory: &Path, run: &Invocation) -> Result<(), CliError> {
 
 fn prepare(directory: &Path, key: Rotated, run: &Invocation) -> Result<(), CliError> {
     let sealing = SealingKey::find(directory, None).map_err(CliError::failed)?;
+    Keystore::complete(directory, &sealing, &run.clock).map_err(CliError::failed)?;
     let config = Config::load(directory).map_err(CliError::failed)?;
     let made = rotation::prepare(directory, &sealing, key, &config.api.server_names, &run.clock);
     let Halves { now, next } = made.map_err(CliError::failed)?;
@@ -93,6 +98,10 @@ fn prepare(directory: &Path, key: Rotated, run: &Invocation) -> Result<(), CliEr
     out::line(&format!("Prepared, not in force:\n\n  {next}\n"));
     out::line(match key {
         Rotated::ApiTls => "Tell people the new fingerprint: they sign in again, with --fingerprint.",
+        Rotated::DatabaseCa => {
+            "Add its certificate, keys/database-ca.next.pem, to the file that ssl_ca_file names on every PostgreSQL \
+             target, beside the present one, and reload: SELECT pg_reload_conf()"
+        }
         Rotated::HostCa => {
             "Have operators add it to their known_hosts, beside the present one:\n  @cert-authority * KEY"
         }
@@ -117,7 +126,7 @@ fn rotate(directory: &Path, key: Rotated, run: &Invocation) -> Result<(), CliErr
     }
     out::line(&format!("{} is in force from the bastion's next start. Restart it.", key.name()));
     match key {
-        Rotated::HostCa | Rotated::UserCa => {
+        Rotated::DatabaseCa | Rotated::HostCa | Rotated::UserCa => {
             out::line(&format!("Where it was trusted, take the old one away when that is done:\n\n  {old}"));
         }
         Rotated::ApiTls | Rotated::SshHostKey => {}

@@ -46,6 +46,7 @@ mod source;
 mod space;
 mod ssh_config;
 mod status;
+mod target_trust;
 mod targets;
 mod verify;
 mod watch;

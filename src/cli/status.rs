@@ -30,6 +30,7 @@ pub(crate) struct Status {
     pub(crate) api: Api,
     pub(crate) ssh: Ssh,
     pub(crate) user_ca: String,
+    pub(crate) database_ca: String,
     pub(crate) reviewers: BTreeSet<String>,
     pub(crate) you: Option<You>,
 }

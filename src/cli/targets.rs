@@ -12,21 +12,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::args::Invocation;
-use super::client::{Client, segment, shaped};
+use super::client::{segment, shaped};
 use super::exit::{CliError, Outcome};
 use super::grants::show_ended;
 use super::out;
-use super::people::public_key;
-use crate::model::{HostTrust, Login, Target, TargetName};
-
-/// SSH's port when nobody says another.
-const PORT: u16 = 22;
+use super::status;
+use super::target_trust::{TrustGiven, confirm, look, shown_trust};
+use crate::credential::postgres;
+use crate::model::{Administration, HostTrust, Login, Protocol, Target, TargetName};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TargetsCommand {
     Add(Box<AddArgs>),
     /// The targets you may see.
     List,
+    Sql(SqlArgs),
     Trust(TrustArgs),
     Test(TestArgs),
     Remove(RemoveArgs),
@@ -37,24 +37,23 @@ pub(crate) enum TargetsCommand {
 pub(crate) struct AddArgs {
     /// Its name in LOGIN@TARGET.
     name: TargetName,
-    /// Where its SSH server listens, as the bastion reaches it.
+    /// Where its server listens, as the bastion reaches it.
     #[arg(value_name = "HOST[:PORT]")]
     address: String,
+    /// What it speaks.
+    #[arg(long, value_enum, default_value_t = Speaks::Ssh)]
+    protocol: Speaks,
     /// A login that may be asked for; may be given several times; none: any.
     #[arg(long = "login", value_name = "LOGIN", value_delimiter = ',')]
     logins: Vec<Login>,
     /// Such as prod or staging; approval rules speak of it.
     #[arg(long, default_value = "")]
     environment: String,
-    /// Pin this host key: a file, or TYPE BASE64; may be given several times.
-    #[arg(long = "host-key", value_name = "FILE", conflicts_with = "host_ca")]
-    host_keys: Vec<String>,
-    /// Trust host certificates of this CA: a file, or TYPE BASE64.
-    #[arg(long, value_name = "FILE")]
-    host_ca: Option<String>,
+    #[command(flatten)]
+    trust: TrustGiven,
     /// Look at the host keys the server shows now, and ask whether to pin them. A server that cannot be reached, or
     /// shows another key, is not registered.
-    #[arg(long, conflicts_with_all = ["host_keys", "host_ca"])]
+    #[arg(long, conflicts_with_all = ["host_keys", "host_ca", "tls_ca", "tls_keys"])]
     scan: bool,
     /// With --scan: pin what the server shows if it has this fingerprint, without asking; may be given several times.
     #[arg(long = "fingerprint", value_name = "SHA256:…", requires = "scan")]
@@ -71,6 +70,38 @@ pub(crate) struct AddArgs {
     /// A label for policy, as NAME=VALUE; may be given several times.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// Of a database: print what to run on its server, and nothing else; 'postern targets sql' prints it again.
+    #[arg(long)]
+    print_sql: bool,
+    /// Of a database: the role that administers sessions' roles there [default: postern_admin].
+    #[arg(long, value_name = "ROLE")]
+    admin_role: Option<Login>,
+    /// Of a database: the database that role logs in to [default: postgres].
+    #[arg(long, value_name = "DATABASE")]
+    admin_database: Option<String>,
+}
+
+/// What a target may speak.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Speaks {
+    Postgres,
+    Ssh,
+}
+
+impl From<Speaks> for Protocol {
+    fn from(speaks: Speaks) -> Self {
+        match speaks {
+            Speaks::Postgres => Self::Postgres,
+            Speaks::Ssh => Self::Ssh,
+        }
+    }
+}
+
+/// Print what a superuser has to run on a database's server once, and the lines for its files.
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// Which target.
+    name: TargetName,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -79,17 +110,13 @@ enum HowSensitive {
     High,
 }
 
-/// Pin a target's host keys, or the CA that certifies them.
+/// Pin the keys a target proves itself with, or the CA that certifies them.
 #[derive(Debug, Args)]
 pub(crate) struct TrustArgs {
     /// Which target.
     name: TargetName,
-    /// Pin this host key: a file, or TYPE BASE64; may be given several times.
-    #[arg(long = "host-key", value_name = "FILE", conflicts_with = "host_ca")]
-    host_keys: Vec<String>,
-    /// Trust host certificates of this CA: a file, or TYPE BASE64.
-    #[arg(long, value_name = "FILE")]
-    host_ca: Option<String>,
+    #[command(flatten)]
+    given: TrustGiven,
     /// Pin what the server shows only if it has this fingerprint; may be given several times.
     #[arg(long = "fingerprint", value_name = "SHA256:…")]
     fingerprints: Vec<String>,
@@ -117,17 +144,6 @@ pub(crate) struct RemoveArgs {
 }
 
 #[derive(Deserialize)]
-struct HostKeys {
-    keys: Vec<HostKey>,
-}
-
-#[derive(Deserialize)]
-struct HostKey {
-    line: String,
-    fingerprint: String,
-}
-
-#[derive(Deserialize)]
 struct Tested {
     steps: Vec<Step>,
 }
@@ -144,6 +160,7 @@ pub(crate) async fn run(command: TargetsCommand, run: &Invocation) -> Outcome {
     match command {
         TargetsCommand::Add(args) => add(*args, run).await,
         TargetsCommand::List => list(run).await,
+        TargetsCommand::Sql(args) => sql(&args.name, run).await,
         TargetsCommand::Trust(args) => trust(&args, run).await,
         TargetsCommand::Test(args) => test(&args, run).await,
         TargetsCommand::Remove(args) => {
@@ -155,17 +172,22 @@ pub(crate) async fn run(command: TargetsCommand, run: &Invocation) -> Outcome {
 }
 
 async fn add(args: AddArgs, run: &Invocation) -> Outcome {
-    let (host, port) = endpoint(&args.address)?;
-    let mut trust = given_trust(&args.host_keys, args.host_ca.as_deref())?;
+    let protocol = Protocol::from(args.protocol);
+    let (host, port) = endpoint(&args.address, protocol.port())?;
+    let mut trust = args.trust.read()?;
+    let administration = administration(&args, protocol)?;
     let labels: BTreeMap<String, String> = args.labels.into_iter().collect();
     let client = run.connect().await?;
     if args.scan {
         // Before anything is registered: what fails here leaves nothing behind.
-        let shown = look(&client, &host, port).await?;
-        trust = Some(HostTrust::Keys(confirm(&args.name, shown, &args.fingerprints, false)?));
+        let shown = look(&client, &host, port, protocol).await?;
+        let confirmed = confirm(&args.name, protocol, shown, &args.fingerprints, false)?;
+        trust = Some(shown_trust(protocol, confirmed));
     }
     let body = json!({
         "name": args.name,
+        "protocol": protocol,
+        "administration": administration,
         "endpoint": { "host": host, "port": port },
         "trust": trust,
         "plane": if args.application_data { "application_data" } else { "platform" },
@@ -180,9 +202,71 @@ async fn add(args: AddArgs, run: &Invocation) -> Outcome {
         out::json(&added);
         return Ok(ExitCode::SUCCESS);
     }
+    if protocol == Protocol::Postgres {
+        let target: Target = shaped(added.get("target").cloned().unwrap_or_default())?;
+        let ca = added.get("database_ca").and_then(Value::as_str).unwrap_or_default();
+        if args.print_sql {
+            out::line(&postgres::setup(&target, ca).map_err(CliError::failed)?);
+        } else {
+            explain_database(&args.name, trust.is_some());
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let user_ca = added.get("user_ca").and_then(Value::as_str).unwrap_or_default();
     explain(&args.name, trust.is_some(), user_ca);
     Ok(ExitCode::SUCCESS)
+}
+
+/// As whom a database is administered, as given; that of another target is nothing one gives.
+fn administration(args: &AddArgs, protocol: Protocol) -> Result<Administration, CliError> {
+    let by_default = Administration::default();
+    if protocol != Protocol::Postgres
+        && (args.print_sql || args.admin_role.is_some() || args.admin_database.is_some())
+    {
+        return Err(CliError::usage(
+            "--print-sql, --admin-role and --admin-database are for --protocol postgres",
+        ));
+    }
+    Ok(Administration {
+        role: args.admin_role.clone().unwrap_or(by_default.role),
+        database: args.admin_database.clone().unwrap_or(by_default.database),
+    })
+}
+
+async fn sql(name: &TargetName, run: &Invocation) -> Outcome {
+    let client = run.connect().await?;
+    let (status, _) = status::fetch(&client).await?;
+    let targets: Result<Vec<Target>, CliError> =
+        client.items("/targets").await?.into_iter().map(shaped).collect();
+    let found = targets?.into_iter().find(|target| target.name == *name);
+    let target = found.ok_or_else(|| {
+        CliError::failed(format!("there is no target {name}")).hint("'postern targets list' shows them")
+    })?;
+    if target.protocol != Protocol::Postgres {
+        return Err(CliError::failed(format!("{name} is no database: it speaks {}", target.protocol)));
+    }
+    let text = postgres::setup(&target, &status.database_ca).map_err(CliError::failed)?;
+    if run.json {
+        out::json(&json!({ "sql": text }));
+    } else {
+        out::line(&text);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain_database(name: &TargetName, is_trusted: bool) {
+    out::line(&format!(
+        "Registered {name}. What has to be on its server once, as SQL for a superuser and lines for two files:\n\n  \
+         postern targets sql {name}"
+    ));
+    if is_trusted {
+        out::line(&format!("\nThen: postern targets test LOGIN@{name}"));
+    } else {
+        out::line(&format!(
+            "\nIts key is not pinned, so nobody can connect yet. Compare and pin it:\n\n  \
+             postern targets trust {name}\n\nor give its CA: --tls-ca FILE"
+        ));
+    }
 }
 
 /// What to put on the target, and how.
@@ -212,7 +296,7 @@ async fn list(run: &Invocation) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = out::Table::new(
-        &["name", "address", "environment", "logins", "host key"],
+        &["name", "protocol", "address", "environment", "logins", "host key"],
         "No targets. 'postern targets add' makes one.",
     )
     .cut_first(&["logins", "environment"]);
@@ -221,25 +305,38 @@ async fn list(run: &Invocation) -> Outcome {
         let logins: Vec<&str> = target.logins.iter().map(Login::as_str).collect();
         let trust = match &target.trust {
             HostTrust::Unpinned => "not pinned: unusable".to_owned(),
-            HostTrust::Keys(keys) => format!("{} pinned", keys.len()),
+            HostTrust::Keys(keys) | HostTrust::TlsKeys(keys) => format!("{} pinned", keys.len()),
             HostTrust::Authority(_) => "host CA".to_owned(),
+            HostTrust::TlsAuthority(_) => "TLS CA".to_owned(),
         };
         let logins = if logins.is_empty() { "any".to_owned() } else { logins.join(", ") };
-        table.row([target.name.to_string(), target.endpoint.to_string(), target.environment, logins, trust]);
+        table.row([
+            target.name.to_string(),
+            target.protocol.to_string(),
+            target.endpoint.to_string(),
+            target.environment,
+            logins,
+            trust,
+        ]);
     }
     table.print();
     Ok(ExitCode::SUCCESS)
 }
 
 async fn trust(args: &TrustArgs, run: &Invocation) -> Outcome {
-    let given = given_trust(&args.host_keys, args.host_ca.as_deref())?;
+    let given = args.given.read()?;
     let client = run.connect().await?;
     let wanted = match given {
         Some(wanted) => wanted,
         None => {
+            let targets: Result<Vec<Target>, CliError> =
+                client.items("/targets").await?.into_iter().map(shaped).collect();
+            let known = targets?.into_iter().find(|target| target.name == args.name);
+            let protocol = known.map_or(Protocol::Ssh, |target| target.protocol);
             let path = format!("/targets/{}/host-keys", segment(args.name.as_str()));
-            let shown: HostKeys = client.get_as(&path).await?;
-            HostTrust::Keys(confirm(&args.name, shown, &args.fingerprints, args.yes)?)
+            let shown = client.get_as(&path).await?;
+            let confirmed = confirm(&args.name, protocol, shown, &args.fingerprints, args.yes)?;
+            shown_trust(protocol, confirmed)
         }
     };
     let path = format!("/targets/{}/trust", segment(args.name.as_str()));
@@ -250,56 +347,6 @@ async fn trust(args: &TrustArgs, run: &Invocation) -> Outcome {
         out::line(&format!("Pinned. Then: postern targets test LOGIN@{}", args.name));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The keys a server shows that is not registered so far.
-async fn look(client: &Client, host: &str, port: u16) -> Result<HostKeys, CliError> {
-    let body = json!({ "endpoint": { "host": host, "port": port } });
-    let shown = client.post("/host-keys", &body).await.map_err(|error| {
-        let hint = match error.next_step() {
-            Some(hint) => hint.to_owned(),
-            None => "is the address right, and does its SSH server listen? To register it all the same, leave out \
-                     --scan; 'postern targets trust' pins its keys later"
-                .to_owned(),
-        };
-        error.about("nothing was registered").hint(hint)
-    })?;
-    shaped(shown)
-}
-
-/// The keys a server shows, once somebody said that they are right.
-fn confirm(
-    name: &TargetName,
-    shown: HostKeys,
-    fingerprints: &[String],
-    yes: bool,
-) -> Result<Vec<String>, CliError> {
-    if !fingerprints.is_empty() {
-        let fits: Vec<String> = shown
-            .keys
-            .into_iter()
-            .filter(|key| fingerprints.contains(&key.fingerprint))
-            .map(|key| key.line)
-            .collect();
-        if fits.is_empty() {
-            return Err(CliError::failed(format!(
-                "{name} shows no host key with that fingerprint; nothing was changed"
-            ))
-            .hint("is it the right machine? compare with 'ssh-keygen -lf' on it"));
-        }
-        return Ok(fits);
-    }
-    let mut table = out::Table::new(&["type", "fingerprint"], "The server shows no host keys.");
-    for key in &shown.keys {
-        table.row([key.line.split(' ').next().unwrap_or_default(), key.fingerprint.as_str()]);
-    }
-    out::note(&table.text());
-    let instead =
-        "give --fingerprint SHA256:… (from 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' on the target)";
-    if yes || out::confirm(&format!("Are these the keys of {name}? Pin them"), instead)? {
-        return Ok(shown.keys.into_iter().map(|key| key.line).collect());
-    }
-    Err(CliError::failed("nothing was changed"))
 }
 
 async fn test(args: &TestArgs, run: &Invocation) -> Outcome {
@@ -320,18 +367,8 @@ async fn test(args: &TestArgs, run: &Invocation) -> Outcome {
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn given_trust(keys: &[String], ca: Option<&str>) -> Result<Option<HostTrust>, CliError> {
-    if let Some(ca) = ca {
-        return Ok(Some(HostTrust::Authority(public_key(ca)?)));
-    }
-    if keys.is_empty() {
-        return Ok(None);
-    }
-    keys.iter().map(|key| public_key(key)).collect::<Result<_, _>>().map(|keys| Some(HostTrust::Keys(keys)))
-}
-
 /// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
-fn endpoint(given: &str) -> Result<(String, u16), CliError> {
+fn endpoint(given: &str, usual: u16) -> Result<(String, u16), CliError> {
     let wrong = || CliError::usage(format!("{given:?} is no address: give HOST or HOST:PORT"));
     let (host, port) = match given.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
@@ -342,7 +379,7 @@ fn endpoint(given: &str) -> Result<(String, u16), CliError> {
             None => (given, None),
         },
     };
-    let port = port.map_or(Ok(PORT), str::parse).map_err(|_| wrong())?;
+    let port = port.map_or(Ok(usual), str::parse).map_err(|_| wrong())?;
     if host.is_empty() || port == 0 { Err(wrong()) } else { Ok((host.to_owned(), port)) }
 }
 
@@ -373,10 +410,10 @@ mod tests {
             ("[::1]", "::1", 22),
             ("fe80::1", "fe80::1", 22),
         ] {
-            assert_eq!(endpoint(text).unwrap(), (host.to_owned(), port), "{text}");
+            assert_eq!(endpoint(text, 22).unwrap(), (host.to_owned(), port), "{text}");
         }
         for bad in ["", ":22", "web:0", "web:x", "[::1]x"] {
-            assert!(endpoint(bad).is_err(), "{bad}");
+            assert!(endpoint(bad, 22).is_err(), "{bad}");
         }
         assert_eq!(address("deploy@web-1"), address("deploy+web-1"));
         assert!(address("web-1").is_err() && address("a@b@c").is_err() && address("*@web").is_err());

@@ -162,7 +162,7 @@ impl OneOrMore {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::model::{Endpoint, HostTrust, Plane, Protocol, Sensitivity};
+    use crate::model::{Administration, Endpoint, HostTrust, Plane, Protocol, Sensitivity};
 
     fn target(name: &str, environment: &str, team: &str) -> Target {
         Target {
@@ -176,6 +176,7 @@ mod tests {
             tenant: None,
             logins: std::collections::BTreeSet::new(),
             labels: BTreeMap::from([("team".to_owned(), team.to_owned())]),
+            administration: Administration::default(),
         }
     }
 

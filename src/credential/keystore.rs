@@ -2,8 +2,8 @@
 //!
 //! `keys/` in the bastion's directory holds, for each key, the sealed secret and its public half in clear: the user CA
 //! that targets trust, the host CA that operators trust, the SSH host key, the node's signing key (recordings and
-//! checkpoints) and the API's TLS key. Sessions' credentials are never here: those exist in memory only
-//! (`lease.rs`). How a file is sealed, and where the sealing key comes from, is in `sealing.rs`.
+//! checkpoints), the API's TLS key, and the CA that databases know the bastion by. Sessions' credentials are never
+//! here: those exist in memory only (`lease.rs`). How a file is sealed, and where the sealing key comes from, is in `sealing.rs`.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -18,6 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use super::database_ca::{DatabaseCa, read_database_ca, write_database_ca};
 use super::sealing::{SealingKey, read_private, write_new};
 use crate::model::{Clock, PUBLIC_KEY_BYTES, Secret, SigningKey};
 
@@ -29,12 +30,13 @@ pub(super) const HOST_CA: &str = "host-ca";
 pub(super) const SSH_HOST_KEY: &str = "ssh-host-key";
 const NODE: &str = "node";
 pub(super) const API_TLS: &str = "api-tls";
+pub(super) const DATABASE_CA: &str = "database-ca";
 const SEED_BYTES: usize = 32;
 /// Years the API's own certificate lasts. Clients pin its fingerprint, so its end is housekeeping and no safeguard.
 const TLS_YEARS: i16 = 10;
 pub(super) const OWNER_ONLY: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
-const READABLE: u32 = 0o644;
+pub(super) const READABLE: u32 = 0o644;
 
 /// Every key of the bastion, open.
 pub struct Keystore {
@@ -43,6 +45,7 @@ pub struct Keystore {
     ssh_host_key: Arc<PrivateKey>,
     signer: Arc<SigningKey>,
     api_tls: ApiTls,
+    database_ca: Option<DatabaseCa>,
 }
 
 /// What the API shows as TLS server.
@@ -81,8 +84,8 @@ pub enum KeystoreError {
         /// Why.
         source: io::Error,
     },
-    /// The API's certificate could not be made.
-    #[error("cannot make the API's certificate: {0}")]
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
     MakeCertificate(#[from] rcgen::Error),
     /// An SSH key could not be made or encoded.
     #[error("cannot make an SSH key: {0}")]
@@ -159,10 +162,34 @@ impl Keystore {
             write_seed(&inside, sealing, name, "")?;
         }
         write_tls(&inside, sealing, "", server_names, clock)?;
+        write_database_ca(&inside, sealing, "", clock)?;
         sync_directory(&inside).map_err(io("sync", &inside))?;
         std::fs::rename(&inside, &keys).map_err(io("move", &inside))?;
         sync_directory(directory).map_err(io("sync", directory))?;
         Self::open(directory, sealing)
+    }
+
+    /// Makes what a bastion of an earlier version has no key for: the CA that databases know it by.
+    ///
+    /// # Errors
+    /// See [`KeystoreError`].
+    pub fn complete(directory: &Path, sealing: &SealingKey, clock: &Clock) -> Result<(), KeystoreError> {
+        let keys = directory.join(KEYS);
+        let (sealed, public) = (sealed_path(&keys, DATABASE_CA), keys.join(format!("{DATABASE_CA}.pem")));
+        // Of one that is public somebody may know: it is never made anew.
+        if public.exists() {
+            return Ok(());
+        }
+        let io = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| KeystoreError::Io { doing, path, source }
+        };
+        if sealed.exists() {
+            // It was cut short: the public half is written last, so nobody knows of this one.
+            std::fs::remove_file(&sealed).map_err(io("replace", &sealed))?;
+        }
+        write_database_ca(&keys, sealing, "", clock)?;
+        sync_directory(&keys).map_err(io("sync", &keys))
     }
 
     /// Opens the keys of the bastion in `directory`.
@@ -180,7 +207,18 @@ impl Keystore {
             ssh_host_key: ssh(SSH_HOST_KEY, "postern")?,
             signer: Arc::new(signer),
             api_tls: read_tls(&keys, sealing, "")?,
+            database_ca: match keys.join(format!("{DATABASE_CA}.pem")).exists() {
+                true => Some(read_database_ca(&keys, sealing, "")?),
+                false => None,
+            },
         })
+    }
+
+    /// The CA that databases know the bastion by; `None` before [`Self::complete`] in the directory of an earlier
+    /// version.
+    #[must_use]
+    pub const fn database_ca(&self) -> Option<&DatabaseCa> {
+        self.database_ca.as_ref()
     }
 
     /// The key that signs sessions' certificates; targets trust it.
@@ -245,7 +283,16 @@ pub fn node_key(directory: &Path) -> Result<[u8; PUBLIC_KEY_BYTES], KeystoreErro
     key.ok_or(KeystoreError::Damaged { path })
 }
 
-fn sealed_path(keys: &Path, name: &str) -> PathBuf {
+/// The certificate of the CA that databases know the bastion by, in PEM, as it lies beside the sealed key.
+///
+/// # Errors
+/// When its file is missing.
+pub fn database_ca(directory: &Path) -> Result<String, KeystoreError> {
+    let path = directory.join(KEYS).join(format!("{DATABASE_CA}.pem"));
+    std::fs::read_to_string(&path).map_err(|source| KeystoreError::Io { doing: "read", path, source })
+}
+
+pub(super) fn sealed_path(keys: &Path, name: &str) -> PathBuf {
     keys.join(format!("{name}.sealed"))
 }
 
@@ -312,18 +359,29 @@ pub(super) fn write_tls(
 
 /// Opens the API's key; `which` as in [`write_seed`].
 pub(super) fn read_tls(keys: &Path, sealing: &SealingKey, which: &str) -> Result<ApiTls, KeystoreError> {
-    let path = sealed_path(keys, &format!("{API_TLS}{which}"));
-    let secret = sealing.open(API_TLS, &read_private(&path)?, &path)?;
+    let file = format!("{API_TLS}{which}");
+    let sealed = sealed_path(keys, &file);
+    let secret = sealing.open(API_TLS, &read_private(&sealed)?, &sealed)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(secret.to_vec()));
-    let path = keys.join(format!("{API_TLS}{which}.pem"));
+    Ok(ApiTls { chain: read_chain(keys, &file)?.1, key })
+}
+
+/// Certificates in their file beside a sealed key; at least one.
+pub(super) fn read_chain(
+    keys: &Path,
+    file: &str,
+) -> Result<(PathBuf, Vec<CertificateDer<'static>>), KeystoreError> {
+    let path = keys.join(format!("{file}.pem"));
     let text = std::fs::read(&path).map_err(|source| KeystoreError::Io {
         doing: "read",
         path: path.clone(),
         source,
     })?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty());
-    Ok(ApiTls { chain: chain.ok_or(KeystoreError::Damaged { path })?, key })
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok((path, chain)),
+        Ok(_) | Err(_) => Err(KeystoreError::Damaged { path }),
+    }
 }
 
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
@@ -365,7 +423,7 @@ mod tests {
         let (place, sealing, made) = made();
         let keys = place.path().join(KEYS);
         assert_eq!(std::fs::metadata(&keys).unwrap().permissions().mode() & 0o777, 0o700);
-        for name in [USER_CA, HOST_CA, SSH_HOST_KEY, NODE, API_TLS] {
+        for name in [USER_CA, HOST_CA, SSH_HOST_KEY, NODE, API_TLS, DATABASE_CA] {
             let path = sealed_path(&keys, name);
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         }
@@ -380,6 +438,28 @@ mod tests {
         std::fs::copy(sealed_path(&keys, HOST_CA), sealed_path(&keys, USER_CA)).unwrap();
         let swapped = Keystore::open(place.path(), &sealing);
         assert!(matches!(swapped, Err(KeystoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_keys_of_an_earlier_version_get_what_they_lack_once() {
+        let (place, sealing, _) = made();
+        let keys = place.path().join(KEYS);
+        let (sealed, public) = (sealed_path(&keys, DATABASE_CA), keys.join("database-ca.pem"));
+        let pem = |keys: &Keystore| keys.database_ca().map(DatabaseCa::pem);
+        std::fs::remove_file(&public).unwrap();
+        std::fs::remove_file(&sealed).unwrap();
+        assert_eq!(pem(&Keystore::open(place.path(), &sealing).unwrap()), None);
+        // Also after it was cut short, with a sealed half that nobody knows of.
+        std::fs::write(&sealed, b"half").unwrap();
+        Keystore::complete(place.path(), &sealing, &Clock::system()).unwrap();
+        let made = pem(&Keystore::open(place.path(), &sealing).unwrap());
+        assert!(made.as_ref().is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE")));
+        Keystore::complete(place.path(), &sealing, &Clock::system()).unwrap();
+        assert_eq!(pem(&Keystore::open(place.path(), &sealing).unwrap()), made);
+        // One that somebody may trust is not made anew behind their back.
+        std::fs::remove_file(&sealed).unwrap();
+        Keystore::complete(place.path(), &sealing, &Clock::system()).unwrap();
+        assert!(Keystore::open(place.path(), &sealing).is_err());
     }
 
     #[test]

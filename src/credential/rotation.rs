@@ -12,9 +12,10 @@ use russh::keys::PublicKey;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::database_ca::{read_database_ca, write_database_ca};
 use super::keystore::{
-    API_TLS, HOST_CA, KEYS, KeystoreError, OWNER_ONLY, SSH_HOST_KEY, USER_CA, fingerprint, read_seed,
-    read_tls, ssh_key, sync_directory, write_seed, write_tls,
+    API_TLS, DATABASE_CA, HOST_CA, KEYS, KeystoreError, OWNER_ONLY, SSH_HOST_KEY, USER_CA, fingerprint,
+    read_seed, read_tls, ssh_key, sync_directory, write_seed, write_tls,
 };
 use super::sealing::{SealingKey, read_private, write_new};
 use crate::model::Clock;
@@ -29,6 +30,8 @@ const RESEALED: &str = "resealed";
 pub enum Rotated {
     /// The API's TLS key and certificate; clients pin its fingerprint.
     ApiTls,
+    /// Signs the bastion's certificates for databases; their servers trust it.
+    DatabaseCa,
     /// Signs host certificates for jump hosts; operators trust it.
     HostCa,
     /// The bastion's own SSH host key; operators' clients remember it.
@@ -39,13 +42,14 @@ pub enum Rotated {
 
 impl Rotated {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::UserCa, Self::HostCa, Self::SshHostKey, Self::ApiTls];
+    pub const ALL: [Self; 5] = [Self::UserCa, Self::DatabaseCa, Self::HostCa, Self::SshHostKey, Self::ApiTls];
 
     /// The name of its files, and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::ApiTls => API_TLS,
+            Self::DatabaseCa => DATABASE_CA,
             Self::HostCa => HOST_CA,
             Self::SshHostKey => SSH_HOST_KEY,
             Self::UserCa => USER_CA,
@@ -55,7 +59,7 @@ impl Rotated {
     /// Its public half's ending.
     const fn ending(self) -> &'static str {
         match self {
-            Self::ApiTls => "pem",
+            Self::ApiTls | Self::DatabaseCa => "pem",
             Self::HostCa | Self::SshHostKey | Self::UserCa => "pub",
         }
     }
@@ -68,6 +72,12 @@ pub struct Halves {
     pub now: String,
     /// Prepared to follow.
     pub next: Option<String>,
+}
+
+/// Whether there is such a key: a bastion of an earlier version gets what it lacks at its next start.
+#[must_use]
+pub fn exists(directory: &Path, key: Rotated) -> bool {
+    public_path(&directory.join(KEYS), key, "").exists()
 }
 
 /// What others know of a key: an OpenSSH public line, or a certificate's fingerprint.
@@ -104,6 +114,7 @@ pub fn prepare(
     }
     match key {
         Rotated::ApiTls => write_tls(&keys, sealing, NEXT, server_names, clock)?,
+        Rotated::DatabaseCa => write_database_ca(&keys, sealing, NEXT, clock)?,
         Rotated::HostCa | Rotated::SshHostKey | Rotated::UserCa => {
             write_seed(&keys, sealing, key.name(), NEXT)?;
         }
@@ -123,6 +134,7 @@ pub fn rotate(directory: &Path, sealing: &SealingKey, key: Rotated) -> Result<St
     if sealed_path(&keys, key, NEXT).exists() {
         let found = match key {
             Rotated::ApiTls => read_tls(&keys, sealing, NEXT)?.fingerprint(),
+            Rotated::DatabaseCa => fingerprint(read_database_ca(&keys, sealing, NEXT)?.certificate()),
             Rotated::HostCa | Rotated::SshHostKey | Rotated::UserCa => {
                 let seed = read_seed(&keys, sealing, key.name(), NEXT)?;
                 ssh_key(&seed, &format!("postern-{}", key.name()))?.public_key().to_openssh()?
@@ -181,7 +193,7 @@ fn half(path: &Path, key: Rotated) -> Result<String, KeystoreError> {
     let io = |source| KeystoreError::Io { doing: "read", path: path.to_owned(), source };
     let text = std::fs::read_to_string(path).map_err(io)?;
     match key {
-        Rotated::ApiTls => CertificateDer::from_pem_slice(text.as_bytes())
+        Rotated::ApiTls | Rotated::DatabaseCa => CertificateDer::from_pem_slice(text.as_bytes())
             .map(|der| fingerprint(&der))
             .map_err(|_| damaged()),
         Rotated::HostCa | Rotated::SshHostKey | Rotated::UserCa => {
@@ -226,6 +238,7 @@ mod tests {
         let line = |key: &russh::keys::PrivateKey| bare(&key.public_key().to_openssh().unwrap());
         vec![
             line(keys.user_ca()),
+            fingerprint(keys.database_ca().unwrap().certificate()),
             line(keys.host_ca()),
             line(keys.ssh_host_key()),
             keys.api_tls().fingerprint(),
@@ -302,7 +315,7 @@ mod tests {
         let secret = old.open("node", &read_private(&half_way).unwrap(), &half_way).unwrap();
         std::fs::remove_file(&half_way).unwrap();
         write_new(&half_way, &new.seal("node", &secret).unwrap(), OWNER_ONLY).unwrap();
-        assert_eq!(reseal(place.path(), &old, &new).unwrap(), 5);
+        assert_eq!(reseal(place.path(), &old, &new).unwrap(), 6);
         assert_eq!(public(place.path(), &new), before);
         assert!(Keystore::open(place.path(), &old).is_err());
         rotate(place.path(), &new, Rotated::HostCa).unwrap();

@@ -11,8 +11,8 @@ use super::entry::{
 };
 use super::entry::{Entry, RequestFacts};
 use crate::model::{
-    Capability, EndReason, Endpoint, HostTrust, Identity, Plane, PrincipalKind, Protocol, Sensitivity,
-    Target, Timestamp, WindowClock,
+    Administration, Capability, EndReason, Endpoint, HostTrust, Identity, Plane, PrincipalKind, Protocol,
+    Sensitivity, Target, Timestamp, WindowClock,
 };
 
 /// Every kind of fact once, as written by the first release. A line that changes here makes ledgers in the
@@ -34,6 +34,26 @@ fn every_kind_of_entry_has_its_released_bytes_and_survives_them() {
     let kind =
         |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["fact"]["type"].to_string();
     assert_eq!(GOLDEN.lines().map(kind).collect::<BTreeSet<_>>().len(), all.len());
+}
+
+/// What PostgreSQL targets added to the kinds there were. The same rule holds.
+const GOLDEN_POSTGRES: &str = include_str!("postgres.golden.jsonl");
+
+#[test]
+fn entries_of_postgres_targets_have_their_released_bytes_and_survive_them() {
+    let entries: Vec<Entry> = (0..).zip(postgres_targets()).map(|(seq, fact)| entry(seq, fact)).collect();
+    let lines: Vec<String> =
+        entries.iter().map(|entry| String::from_utf8(entry.canonical().unwrap()).unwrap()).collect();
+    assert_eq!(lines.join("\n") + "\n", GOLDEN_POSTGRES);
+    for (entry, line) in entries.iter().zip(GOLDEN_POSTGRES.lines()) {
+        assert_eq!(&Entry::parse(entry.seq, line.as_bytes()).unwrap(), entry);
+    }
+    // What is as by default is left out, so that it has one form.
+    let spelt = GOLDEN_POSTGRES.lines().next().unwrap().replace(
+        r#""labels":{}"#,
+        r#""labels":{},"administration":{"role":"postern_admin","database":"postgres"}"#,
+    );
+    assert!(Entry::parse(0, spelt.as_bytes()).is_err());
 }
 
 #[test]
@@ -96,16 +116,20 @@ fn fact_of(kind: &str) -> Fact {
     found.into_iter().find(|fact| serde_json::to_value(fact).unwrap()["type"] == kind).unwrap()
 }
 
-fn one_of_each() -> Vec<Entry> {
+fn entry(seq: u64, fact: Fact) -> Entry {
     let by = Actor::Person {
         person: "per_aaaaaaaaaaaaaaaa".parse().unwrap(),
         identity: Identity::ssh_key("SHA256:abc"),
     };
     let at: Timestamp = "2026-08-01T12:00:00.000001Z".parse().unwrap();
+    Entry { v: 1, seq, at, by, fact }
+}
+
+fn one_of_each() -> Vec<Entry> {
     let facts = [people(), targets(), requests(), grants(), sessions(), node(), recordings(), deletions()]
         .into_iter()
         .flatten();
-    (0..).zip(facts).map(|(seq, fact)| Entry { v: 1, seq, at, by: by.clone(), fact }).collect()
+    (0..).zip(facts).map(|(seq, fact)| entry(seq, fact)).collect()
 }
 
 fn people() -> Vec<Fact> {
@@ -142,6 +166,7 @@ fn targets() -> Vec<Fact> {
         tenant: Some("acme".to_owned()),
         logins: BTreeSet::from(["deploy".parse().unwrap()]),
         labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        administration: Administration::default(),
     };
     let name = target.name.clone();
     let trust = HostTrust::Authority("ssh-ed25519 BBBB".to_owned());
@@ -149,6 +174,30 @@ fn targets() -> Vec<Fact> {
         Fact::TargetAdded { target },
         Fact::TargetTrusted { target: name.clone(), trust },
         Fact::TargetRemoved { target: name, reason: "gone".to_owned() },
+    ]
+}
+
+fn postgres_targets() -> Vec<Fact> {
+    let by_default = Target {
+        name: "orders".parse().unwrap(),
+        protocol: Protocol::Postgres,
+        endpoint: Endpoint { host: "db.example".to_owned(), port: 5432 },
+        trust: HostTrust::TlsKeys(vec!["sha256/AAAA".to_owned()]),
+        plane: Plane::ApplicationData,
+        environment: "prod".to_owned(),
+        sensitivity: Sensitivity::High,
+        tenant: None,
+        logins: BTreeSet::from(["readonly".parse().unwrap()]),
+        labels: BTreeMap::new(),
+        administration: Administration::default(),
+    };
+    let administration =
+        Administration { role: "gatekeeper".parse().unwrap(), database: "maintenance".to_owned() };
+    let trust = HostTrust::TlsAuthority(vec!["MIIB".to_owned()]);
+    vec![
+        Fact::TargetAdded { target: by_default.clone() },
+        Fact::TargetAdded { target: Target { administration, trust: trust.clone(), ..by_default.clone() } },
+        Fact::TargetTrusted { target: by_default.name, trust },
     ]
 }
 

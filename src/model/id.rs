@@ -86,6 +86,9 @@ id!(/// A time-bound right that answers a request.
 id!(/// One authorised use of one target; also names its recording.
     SessionId, "ses_");
 
+id!(/// The role of one database session on its target.
+    RoleId, "pst_");
+
 fn check(text: &str, prefix: &'static str) -> Result<(), IdError> {
     let is_id = text.strip_prefix(prefix).is_some_and(|body| {
         body.len() == BODY && body.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))

@@ -74,6 +74,13 @@ name!(/// What people call a person or workload; unique on a bastion.
 name!(/// A role that policy and approval rules speak of.
     Role, "role");
 
+impl Login {
+    /// The role that administers a database when nobody named another.
+    pub(super) fn administrative() -> Self {
+        Self("postern_admin".to_owned())
+    }
+}
+
 fn check(text: &str, what: &'static str) -> Result<(), NameError> {
     let mut bytes = text.bytes();
     let is_name = text.len() <= LONGEST

@@ -32,6 +32,31 @@ pub struct Target {
     pub logins: BTreeSet<Login>,
     /// Free labels for policy.
     pub labels: BTreeMap<String, String>,
+    /// How its sessions' roles are administered, where it is a database.
+    #[serde(default, skip_serializing_if = "Administration::is_default")]
+    pub administration: Administration,
+}
+
+/// As whom, and in which database, a PostgreSQL target's roles are administered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Administration {
+    /// The administrative role; `postern_admin` unless said otherwise.
+    pub role: Login,
+    /// The maintenance database; `postgres` unless said otherwise.
+    pub database: String,
+}
+
+impl Administration {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Administration {
+    fn default() -> Self {
+        Self { role: Login::administrative(), database: "postgres".to_owned() }
+    }
 }
 
 impl Target {
@@ -48,6 +73,8 @@ impl Target {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
+    /// PostgreSQL (its frontend/backend protocol 3).
+    Postgres,
     /// SSH (RFC 4251 and its companions).
     Ssh,
 }
@@ -55,7 +82,19 @@ pub enum Protocol {
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Postgres => f.write_str("postgres"),
             Self::Ssh => f.write_str("ssh"),
+        }
+    }
+}
+
+impl Protocol {
+    /// The port its servers listen on when nobody says another.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::Ssh => 22,
         }
     }
 }
@@ -79,7 +118,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// How a target proves that it is itself. There is no "trust on first use".
+/// How a target proves that it is itself. There is no "trust on first use", and no TLS that is only "preferred".
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostTrust {
@@ -89,6 +128,23 @@ pub enum HostTrust {
     Keys(Vec<String>),
     /// A host certificate signed by this CA key, in OpenSSH's `TYPE BASE64` form, that names the target's host.
     Authority(String),
+    /// A TLS certificate that one of these CAs vouches for and that names the target's host; each CA's certificate is
+    /// the base64 of its DER.
+    TlsAuthority(Vec<String>),
+    /// A TLS certificate for one of these keys: `sha256/` and the base64 of SHA-256 over its `SubjectPublicKeyInfo`.
+    TlsKeys(Vec<String>),
+}
+
+impl HostTrust {
+    /// Whether a target that speaks `protocol` can prove itself so.
+    #[must_use]
+    pub const fn fits(&self, protocol: Protocol) -> bool {
+        match self {
+            Self::Unpinned => true,
+            Self::Authority(_) | Self::Keys(_) => matches!(protocol, Protocol::Ssh),
+            Self::TlsAuthority(_) | Self::TlsKeys(_) => matches!(protocol, Protocol::Postgres),
+        }
+    }
 }
 
 /// Which side of the house a target belongs to.

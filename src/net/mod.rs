@@ -10,6 +10,7 @@ mod fuse;
 mod listener;
 mod pressure;
 mod stream;
+mod tls;
 
 pub use busy::{Busy, Traffic, WatchedStream};
 pub use dial::{DialError, dial};
@@ -17,3 +18,4 @@ pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};
 pub use pressure::{Held, Pressure};
 pub use stream::{PacedStream, PromptStream, QuickStream};
+pub use tls::{ClientCertificate, TlsError, anchor, is_key_pin, key_pin, tls_to_look, tls_to_target};

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Endpoint, HostTrust, Plane, Protocol, Sensitivity};
+use crate::model::{Administration, Endpoint, HostTrust, Plane, Protocol, Sensitivity};
 
 fn target(environment: &str) -> Target {
     Target {
@@ -19,6 +19,7 @@ fn target(environment: &str) -> Target {
         tenant: None,
         logins: BTreeSet::new(),
         labels: BTreeMap::new(),
+        administration: Administration::default(),
     }
 }
 

@@ -12,8 +12,8 @@ use super::engine::Decision;
 use super::load::Set;
 use super::question::{Grant, Principal, Question, Resource};
 use crate::model::{
-    Action, Capability, Endpoint, GrantId, HostTrust, Login, PersonId, PersonName, Plane, PrincipalKind,
-    Proof, Protocol, RequestId, Role, Sensitivity, SessionId, Target, TargetName, Timestamp,
+    Action, Administration, Capability, Endpoint, GrantId, HostTrust, Login, PersonId, PersonName, Plane,
+    PrincipalKind, Proof, Protocol, RequestId, Role, Sensitivity, SessionId, Target, TargetName, Timestamp,
 };
 
 /// Most rows in a table: it runs at every load.
@@ -321,6 +321,7 @@ fn made_up_target(name: &TargetName, written: &WrittenTarget) -> Target {
         tenant: written.tenant.clone(),
         logins: BTreeSet::new(),
         labels: written.labels.clone(),
+        administration: Administration::default(),
     }
 }
 

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Action, Capability, Endpoint, GrantId, HostTrust, Login, PersonId, PersonName, Plane, PrincipalKind,
-    Proof, Protocol, RequestId, Sensitivity, Target, Timestamp, WindowClock,
+    Action, Administration, Capability, Endpoint, GrantId, HostTrust, Login, PersonId, PersonName, Plane,
+    PrincipalKind, Proof, Protocol, RequestId, Sensitivity, Target, Timestamp, WindowClock,
 };
 
 #[test]
@@ -361,6 +361,7 @@ impl World {
                 tenant: None,
                 logins: BTreeSet::new(),
                 labels: BTreeMap::new(),
+                administration: Administration::default(),
             },
             login: "deploy".parse().unwrap(),
             now: "2030-01-02T10:00:00.123Z".parse().unwrap(),

@@ -15,9 +15,9 @@ use super::witnesses::COSIGNED;
 use crate::api::{self, Cut, Fetched, HostKey, Keeping, Later, Live, NodeFacts, Room, Step, Witness};
 use crate::authn::Authenticator;
 use crate::config::Config;
-use crate::credential::keystore::node_key;
+use crate::credential::keystore::{database_ca, node_key};
 use crate::credential::rotation::{Rotated, halves};
-use crate::model::{Clock, Endpoint, Login, SessionId, Target};
+use crate::model::{Clock, Endpoint, Login, Protocol, SessionId, Target};
 use crate::policy::Engine;
 use crate::recording::Watch;
 use crate::store::Store;
@@ -44,6 +44,8 @@ pub fn look_offline(directory: &Path) -> Result<axum::Router, ServeError> {
         host_key: known(Rotated::SshHostKey)?,
         host_ca: known(Rotated::HostCa)?,
         user_ca: known(Rotated::UserCa)?,
+        // A directory of an earlier version has none, and is looked at as it is.
+        database_ca: database_ca(directory).unwrap_or_default(),
         node_key: data_encoding::HEXLOWER.encode(&node_key),
     };
     let router = api::router(api::Context {
@@ -82,8 +84,8 @@ impl Live for NobodyLive {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    fn host_keys(&self, endpoint: Endpoint) -> Later<'_, Result<Vec<HostKey>, String>> {
-        Box::pin(host_keys(endpoint))
+    fn host_keys(&self, endpoint: Endpoint, protocol: Protocol) -> Later<'_, Result<Vec<HostKey>, String>> {
+        Box::pin(host_keys(endpoint, protocol))
     }
 
     fn witnesses(&self) -> Vec<Witness> {

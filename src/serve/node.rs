@@ -29,7 +29,11 @@ use crate::access::Command;
 use crate::api;
 use crate::authn::Authenticator;
 use crate::config::{Config, ConfigError};
-use crate::credential::{Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority};
+use crate::credential::keystore::KEYS;
+use crate::credential::postgres::{Administrations, Administrator};
+use crate::credential::{
+    DatabaseCa, Keystore, KeystoreError, MintError, SealingKey, SshCertificateAuthority,
+};
 use crate::ledger::entry::Actor;
 use crate::model::{Clock, EndReason, PolicyChanges, Signer};
 use crate::net::{Listener, ListenerLimits};
@@ -286,9 +290,11 @@ pub async fn open_offline(directory: &Path) -> Result<axum::Router, ServeError> 
 async fn open(directory: &Path) -> Result<Parts, ServeError> {
     let config = Config::load(directory)?;
     check(&config)?;
-    let keys = Keystore::open(directory, &SealingKey::find(directory, None)?)?;
-    let clock = Clock::system();
+    let (sealing, clock) = (SealingKey::find(directory, None)?, Clock::system());
+    Keystore::complete(directory, &sealing, &clock)?;
+    let keys = Keystore::open(directory, &sealing)?;
     let signer: Arc<dyn Signer> = keys.signer();
+    let public_key = signer.public_key();
     let store = Store::open(&directory.join(LEDGER), Arc::clone(&signer), &config.node.name, clock.clone())?;
     let policy = Engine::load(config.policy.directory.as_deref())?;
     store
@@ -308,12 +314,15 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
     }
     let authenticator = Authenticator::new(Arc::new(store.clone()), authorities(&config)?, clock.clone());
     let keeper = Keeper::open(config.recording.clone(), store.clone(), clock.clone());
+    let administrator =
+        Administrator::new(database_ca(directory, &keys)?.clone(), &public_key, clock.clone());
     let gate = Gate {
         store,
         policy,
         authenticator,
         journal,
         user_authority: SshCertificateAuthority::new(Arc::clone(keys.user_ca())),
+        databases: Administrations::new(administrator),
         last_words: LastWords::start(&clock)?,
         witnesses: witnesses::standing(&config.ledger, &clock)?,
         registry: Registry::default(),
@@ -321,6 +330,12 @@ async fn open(directory: &Path) -> Result<Parts, ServeError> {
         limits: RwLock::new(limits(&config)),
     };
     Ok(Parts { config, keys, gate: Arc::new(gate), keeper })
+}
+
+/// The CA that databases know this bastion by; it was made before the keys were opened.
+fn database_ca<'a>(directory: &Path, keys: &'a Keystore) -> Result<&'a DatabaseCa, ServeError> {
+    let missing = || KeystoreError::Damaged { path: directory.join(KEYS) };
+    Ok(keys.database_ca().ok_or_else(missing)?)
 }
 
 async fn reload_policy(gate: &Arc<Gate>, directory: Option<PathBuf>) -> Result<(), ServeError> {
@@ -380,6 +395,7 @@ fn context(
         host_key: line(keys.ssh_host_key())?,
         host_ca: line(keys.host_ca())?,
         user_ca: line(keys.user_ca())?,
+        database_ca: database_ca(directory, keys)?.pem(),
         node_key: HEXLOWER.encode(&keys.signer().public_key()),
     };
     let live: Arc<dyn api::Live> = Arc::new(NodeLive { gate: Arc::clone(gate), keeper: Arc::clone(keeper) });

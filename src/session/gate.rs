@@ -10,6 +10,7 @@ use super::registry::Registry;
 use super::witnesses::Witnesses;
 use crate::authn::Authenticator;
 use crate::credential::SshCertificateAuthority;
+use crate::credential::postgres::Administrations;
 use crate::model::Clock;
 use crate::policy::Engine;
 use crate::recording::Journal;
@@ -27,6 +28,8 @@ pub struct Gate {
     pub journal: Journal,
     /// Signs sessions' certificates.
     pub user_authority: SshCertificateAuthority,
+    /// Makes and ends sessions' roles on databases.
+    pub databases: Administrations,
     /// Ends what clients are told when their sessions are cut.
     pub last_words: LastWords,
     /// What the ledger's witnesses last said.

@@ -13,11 +13,12 @@ use russh::keys::{HashAlg, PrivateKey};
 use super::*;
 use crate::access::{Command, NewIdentity, RequestRule};
 use crate::authn::{Authenticator, Authorities};
-use crate::credential::SshCertificateAuthority;
+use crate::credential::postgres::{Administrations, Administrator};
+use crate::credential::{Keystore, SealingKey, SshCertificateAuthority};
 use crate::ledger::entry::{Actor, Fact, SessionFacts};
 use crate::model::{
-    Clock, Endpoint, HostTrust, Plane, PrincipalKind, Protocol, RequestId, Secret, Sensitivity, Signer,
-    SigningKey, WindowClock,
+    Administration, Clock, Endpoint, HostTrust, Plane, PrincipalKind, Protocol, RequestId, Secret,
+    Sensitivity, Signer, SigningKey, WindowClock,
 };
 use crate::policy::Engine;
 use crate::recording::{Journal, JournalSettings};
@@ -50,6 +51,15 @@ impl World {
             policy: Engine::load(None).unwrap(),
             journal: Journal::open(settings).unwrap().0,
             user_authority: SshCertificateAuthority::new(Arc::new(key(7))),
+            databases: {
+                let sealing = SealingKey::random().unwrap();
+                let keys = Keystore::create(root, &sealing, &[], &clock).unwrap();
+                Administrations::new(Administrator::new(
+                    keys.database_ca().unwrap().clone(),
+                    b"node",
+                    clock.clone(),
+                ))
+            },
             last_words: LastWords::start(&clock).unwrap(),
             witnesses: Witnesses::new(clock.clone(), [], Duration::ZERO, 0),
             registry: Registry::default(),
@@ -199,6 +209,7 @@ fn target() -> Target {
         tenant: None,
         logins: BTreeSet::new(),
         labels: std::collections::BTreeMap::new(),
+        administration: Administration::default(),
     }
 }
 

@@ -22,6 +22,8 @@ mod client;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod deleting;
 #[cfg(test)]
 mod drill;
@@ -63,6 +65,9 @@ mod past_flaws;
 mod player;
 #[cfg(test)]
 mod postern;
+#[cfg(test)]
+#[expect(dead_code, reason = "the tests of the library use all of it")]
+mod postgres;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

@@ -16,8 +16,8 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use super::{Command, Denied, Effect, Fresh, NewIdentity, RequestRule, State, apply, decide};
 use crate::ledger::entry::{Actor, Approval, EndFacts, Entry, Receipt, SessionFacts};
 use crate::model::{
-    Capability, EndReason, Endpoint, GrantId, HostTrust, Identity, PersonId, Plane, PrincipalKind, Protocol,
-    RequestId, Sensitivity, SessionId, Target, Timestamp, WindowClock,
+    Administration, Capability, EndReason, Endpoint, GrantId, HostTrust, Identity, PersonId, Plane,
+    PrincipalKind, Protocol, RequestId, Sensitivity, SessionId, Target, Timestamp, WindowClock,
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -69,6 +69,7 @@ pub(super) fn target(name: &str) -> Target {
         tenant: None,
         logins: BTreeSet::new(),
         labels: std::collections::BTreeMap::new(),
+        administration: Administration::default(),
     }
 }
 

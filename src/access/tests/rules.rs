@@ -462,3 +462,30 @@ fn only_the_bastion_says_where_an_ended_sessions_recording_is() {
     assert_eq!(world.by(&Actor::Node, store(&facts)).unwrap(), [Effect::RecordingStored(Box::new(facts))]);
     assert_eq!(world.state, before, "the state remembers no past sessions");
 }
+
+#[test]
+fn a_database_proves_itself_over_tls_and_names_its_logins() {
+    let mut world = World::new();
+    let mut add = |change: fn(&mut Target)| {
+        let mut database = target("orders");
+        database.protocol = Protocol::Postgres;
+        database.logins = BTreeSet::from(["readonly".parse().unwrap()]);
+        change(&mut database);
+        world.by(&Actor::Operator, Command::AddTarget(Box::new(database)))
+    };
+    assert!(matches!(add(|target| target.logins.clear()), Err(Denied::Empty { .. })));
+    let own = add(|target| target.logins.extend(["postern_admin".parse().unwrap()]));
+    assert!(matches!(own, Err(Denied::AdministrativeLogin { .. })));
+    let ssh = add(|target| target.trust = HostTrust::Keys(vec!["ssh-ed25519 AAAA".to_owned()]));
+    assert!(matches!(ssh, Err(Denied::TrustUnfit { protocol: Protocol::Postgres, .. })));
+    assert!(matches!(
+        add(|target| target.administration.database = "a\nb".to_owned()),
+        Err(Denied::Unprintable { .. })
+    ));
+    add(|target| target.trust = HostTrust::TlsKeys(vec!["sha256/AAAA".to_owned()])).unwrap();
+    let trust = |target: &str, trust| Command::TrustTarget { target: target.parse().unwrap(), trust };
+    let tls = HostTrust::TlsAuthority(vec!["MIIB".to_owned()]);
+    world.by(&Actor::Operator, trust("orders", tls.clone())).unwrap();
+    let unfit = world.by(&Actor::Operator, trust("web-1", tls));
+    assert!(matches!(unfit, Err(Denied::TrustUnfit { protocol: Protocol::Ssh, .. })));
+}

@@ -55,13 +55,15 @@ impl TargetConnection {
         let stream = WatchedStream::new(stream, traffic.clone());
         let (complaint, unasked) = (Complaint::default(), Unasked::default());
         let side = TargetSide {
-            judge: Judge::Pinned(target.clone()),
+            judge: Judge::Pinned(Box::new(target.clone())),
             complaint: complaint.clone(),
             unasked: unasked.clone(),
         };
         let certificates = match target.trust {
             HostTrust::Authority(_) => HOST_CERTIFICATES,
-            HostTrust::Keys(_) | HostTrust::Unpinned => &[],
+            HostTrust::Keys(_) | HostTrust::TlsAuthority(_) | HostTrust::TlsKeys(_) | HostTrust::Unpinned => {
+                &[]
+            }
         };
         let config = Arc::new(offer::to_targets(certificates));
         let failed = |error: russh::Error| match complaint.take() {
@@ -169,7 +171,7 @@ impl Complaint {
 }
 
 enum Judge {
-    Pinned(Target),
+    Pinned(Box<Target>),
     Scan,
 }
 
@@ -205,6 +207,9 @@ impl TargetSide {
             )),
             (HostTrust::Keys(_), PublicKeyOrCertificate::Certificate(_)) => {
                 Err(format!("{} shows a host certificate, but its key is pinned", target.name))
+            }
+            (HostTrust::TlsAuthority(_) | HostTrust::TlsKeys(_), _) => {
+                Err(format!("{} proves itself with TLS: it is no SSH server", target.name))
             }
             (HostTrust::Unpinned, _) => {
                 Err(format!("no host key is pinned for {0}: run postern targets trust {0}", target.name))

@@ -21,8 +21,9 @@ use crate::ledger::entry::{
 };
 use crate::ledger::{Checkpoint, TreeHash, verify_consistency, verify_inclusion};
 use crate::model::{
-    Capability, Clock, EndReason, Endpoint, GrantId, HostTrust, Identity, PersonId, Plane, PrincipalKind,
-    Protocol, Secret, Sensitivity, SessionId, Signer, SigningKey, Target, Timestamp, WindowClock,
+    Administration, Capability, Clock, EndReason, Endpoint, GrantId, HostTrust, Identity, PersonId, Plane,
+    PrincipalKind, Protocol, Secret, Sensitivity, SessionId, Signer, SigningKey, Target, Timestamp,
+    WindowClock,
 };
 
 const ORIGIN: &str = "gate.example/ledger";
@@ -112,6 +113,7 @@ fn add_target(store: &Store) {
         tenant: None,
         logins: std::collections::BTreeSet::new(),
         labels: std::collections::BTreeMap::new(),
+        administration: Administration::default(),
     };
     store.submit_blocking(Actor::Operator, Command::AddTarget(Box::new(target))).unwrap();
 }
