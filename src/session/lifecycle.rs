@@ -71,6 +71,7 @@ async fn open<A: Adapter>(
     client: SocketAddr,
 ) -> Result<(), Refused> {
     is_vouched_for(gate)?;
+    speaks(gate, adapter.protocol(), greeted)?;
     let session = SessionId::random().map_err(|_| Refused::new(EndReason::MintFailed))?;
     let permit = permit(gate, adapter, &session, greeted, ending, client).await?;
     // Again: somebody may have been in the dialogue meanwhile.
@@ -119,6 +120,18 @@ fn is_vouched_for(gate: &Gate) -> Result<(), Refused> {
         words: format!("postern: no session begins now: {why}; tell an administrator"),
     };
     gate.witnesses.refusal().map_or(Ok(()), |why| Err(refusal(why)))
+}
+
+/// A target is reached by its own protocol only.
+fn speaks(gate: &Gate, protocol: Protocol, greeted: &Greeted) -> Result<(), Refused> {
+    let theirs = gate.store.read(|state| state.target(&greeted.target).map(|target| target.protocol));
+    match theirs {
+        Some(theirs) if theirs != protocol => Err(Refused {
+            reason: EndReason::TargetUnreachable,
+            words: format!("postern: {} is no {protocol} target, it speaks {theirs}", greeted.target),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A permit from a live grant, or from one that the dialogue brings about.

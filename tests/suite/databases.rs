@@ -6,6 +6,8 @@
 use serde_json::Value;
 
 use crate::postgres::Server;
+use crate::terminal::Terminal;
+use crate::wait;
 use crate::world::World;
 
 /// Registers a server's target; gives what was printed.
@@ -63,7 +65,7 @@ fn what_is_printed_is_all_a_server_needs_and_everything_after_it_goes_without_su
     let rules = std::fs::read_to_string(&data).unwrap();
     std::fs::write(&data, format!("hostssl all +postern_sessions 127.0.0.1/32 trust\n{rules}")).unwrap();
     server.superuser("postgres", "SELECT pg_reload_conf()");
-    crate::wait::until(crate::wait::LONG, "the server reads its rules again", || {
+    wait::until(wait::LONG, "the server reads its rules again", || {
         let rules = server.superuser("postgres", "SELECT auth_method FROM pg_hba_file_rules LIMIT 1");
         (rules == "trust" && failed_quietly(world)).then_some(())
     });
@@ -170,4 +172,19 @@ fn the_database_ca_is_made_once_and_can_be_replaced_like_the_others() {
     world.restart();
     let status: Value = serde_json::from_str(&world.machine.ok(&["status", "--json"])).unwrap();
     assert_eq!(status["database_ca"].as_str().map(str::trim), Some(prepared.trim()));
+}
+
+/// A database is not reached over SSH, whoever may do what there, and hears nothing of the attempt.
+#[test]
+fn ssh_to_a_database_is_refused_in_plain_words() {
+    let world = World::shared();
+    let server = Server::start();
+    server.superuser("postgres", "CREATE ROLE readonly NOLOGIN");
+    add(world, "db-by-ssh", &server, &["--tls-ca", &server.ca.to_string_lossy()]);
+    let mut command = world.client("alice").tool("ssh");
+    command.args(["-o", "BatchMode=no", "-o", "LogLevel=INFO", "-tt", "readonly@db-by-ssh@gate", "true"]);
+    command.env("SSH_ASKPASS_REQUIRE", "never");
+    let mut terminal = Terminal::start(&command);
+    terminal.see("db-by-ssh is no ssh target, it speaks postgres");
+    assert_ne!(terminal.end(wait::LONG), Some(0));
 }
