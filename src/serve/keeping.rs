@@ -186,6 +186,14 @@ impl Keeper {
         }
     }
 
+    /// Whether a deleted recording's file is gone from here, which says nothing of the store.
+    pub(super) fn removed_here(&self, session: &SessionId, done: Result<(), String>) {
+        let Err(why) = done else { return self.standing().gone_here(session) };
+        if self.standing().stays_here(session, why.clone()) {
+            tracing::error!(%session, error = %why, "a deleted recording is still here: somebody has to see to it");
+        }
+    }
+
     fn went_well(&self) {
         let had_trouble = self.standing().went_well();
         if had_trouble {
@@ -386,7 +394,7 @@ impl Keeper {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => {
                         let words = format!("cannot remove {}: {error}", path.display());
-                        return Err(Fault::Transient(words));
+                        return Err(Fault::Refused(words));
                     }
                 }
                 Ok(true)

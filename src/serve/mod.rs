@@ -11,6 +11,7 @@
 //! | `listeners` | the accept loops |
 //! | `keeping` | moves finished recordings to a store |
 //! | `removing` | deletes recordings whose time is over, and removes what is deleted |
+//! | `registrations` | since when every target is registered as it is |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
 //! | `witnesses`, `witness` | has the ledger's heads signed elsewhere; signs other ledgers' heads |
 
@@ -21,6 +22,7 @@ mod listeners;
 mod live;
 mod look;
 mod node;
+mod registrations;
 mod removing;
 mod signals;
 mod witness;

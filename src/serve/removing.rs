@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::task;
 
 use super::keeping::{Keeper, ROUND, name};
+use super::registrations::{Registered, Registrations};
 use crate::access::{Command, EndedRecording, Recording, fitting_line};
 use crate::config::{Keep, Retention};
 use crate::keeping::{Fault, Place, Removal};
@@ -31,21 +32,26 @@ const AT_ONCE: usize = 200;
 pub(super) struct Retaining {
     every: Option<Duration>,
     next: Duration,
+    /// Lent to whoever looks.
+    targets: Registrations,
 }
 
 impl Retaining {
     pub(super) fn new(retention: &Retention) -> Self {
         let every = retention.shortest().map(|shortest| (shortest / TIMES).clamp(ROUND, SELDOM));
-        Self { every, next: Duration::ZERO }
+        Self { every, next: Duration::ZERO, targets: Registrations::default() }
     }
 
     /// Deletes what is due, if it is time to look.
     pub(super) async fn look(&mut self, keeper: &Arc<Keeper>) -> Result<(), StoreError> {
         let now = keeper.clock.since_boot();
         let Some(every) = self.every.filter(|_| self.next <= now) else { return Ok(()) };
-        let keeper = Arc::clone(keeper);
-        let done = task::spawn_blocking(move || delete_what_is_due(&keeper)).await;
-        if done.map_err(|error| StoreError::Stopped(error.to_string()))?? {
+        let (keeper, mut targets) = (Arc::clone(keeper), std::mem::take(&mut self.targets));
+        let look = move || (delete_what_is_due(&keeper, &mut targets), targets);
+        let done = task::spawn_blocking(look).await;
+        let (done, targets) = done.map_err(|error| StoreError::Stopped(error.to_string()))?;
+        self.targets = targets;
+        if done? {
             self.next = now.saturating_add(every);
         }
         Ok(())
@@ -53,17 +59,18 @@ impl Retaining {
 }
 
 /// Says whether that was all.
-fn delete_what_is_due(keeper: &Keeper) -> Result<bool, StoreError> {
+fn delete_what_is_due(keeper: &Keeper, targets: &mut Registrations) -> Result<bool, StoreError> {
     let (now, mut deleted) = (keeper.clock.now(), 0);
     let before = keeper.retention.shortest().and_then(|shortest| now.checked_sub(shortest).ok());
     if before.is_none() {
         return Ok(true);
     }
+    let targets = targets.learn(&keeper.store)?;
     let mut filter = Filter { kept_only: true, before, ..Filter::default() };
     loop {
         let page = keeper.store.session_history(&filter)?;
         for record in &page {
-            let Some(command) = overdue(keeper, record, now)? else { continue };
+            let Some(command) = overdue(keeper, &targets, record, now)? else { continue };
             let session = &record.session.facts.session;
             match keeper.store.submit_blocking(Actor::Node, command) {
                 Ok(_) => tracing::info!(%session, "a recording is deleted: its time is over"),
@@ -84,12 +91,16 @@ fn delete_what_is_due(keeper: &Keeper) -> Result<bool, StoreError> {
 }
 
 /// The command that deletes a recording, if its time is over and nothing keeps it. One that is missing stays missing.
-fn overdue(keeper: &Keeper, record: &SessionRecord, now: Timestamp) -> Result<Option<Command>, StoreError> {
+fn overdue(
+    keeper: &Keeper,
+    targets: &Registered,
+    record: &SessionRecord,
+    now: Timestamp,
+) -> Result<Option<Command>, StoreError> {
     let facts = &record.session.facts;
     let Some(end) = &record.end else { return Ok(None) };
-    let (keep, is_held) = keeper.store.read(|state| {
-        (keeper.retention.of(&facts.target, state.target(&facts.target)), state.is_held(&facts.session))
-    });
+    let keep = keeper.retention.of(&facts.target, targets.at(&facts.target, record.session.seq));
+    let is_held = keeper.store.read(|state| state.is_held(&facts.session));
     let age = Duration::try_from(now.duration_since(end.at)).unwrap_or_default();
     let Keep::For(keep) = keep else { return Ok(None) };
     if is_held || age < keep {
@@ -115,8 +126,14 @@ pub(super) async fn clear_what_came_back(keeper: &Keeper) {
             let is_gone =
                 store.read(|state| state.is_deleted(&session) && state.recording(&session).is_none());
             if is_gone && path == directory.join(name(&session)) {
-                std::fs::remove_file(&path)?;
-                tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+                match remove_file(&directory, &session) {
+                    Ok(()) => {
+                        tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+                    }
+                    Err(error) => {
+                        tracing::error!(%session, %error, "a file of a deleted recording is here again")
+                    }
+                }
             }
         }
         Ok(())
@@ -128,32 +145,35 @@ pub(super) async fn clear_what_came_back(keeper: &Keeper) {
     }
 }
 
-/// Removes the files here of what is deleted, and says of what more is to be removed. Those that are `busy` wait.
+/// Removes the files here of whatever is deleted, and says of what the store's copy is to be removed now. A lock there
+/// keeps nothing here. Those that are `busy` wait.
 pub(super) async fn clear(keeper: &Keeper, busy: &BTreeSet<SessionId>) -> Vec<SessionId> {
     let now = keeper.clock.now();
-    let is_due = |(session, recording): (&SessionId, &Recording)| {
-        let deleted = recording.deleted.as_ref()?;
+    let is_deleted = |(session, recording): (&SessionId, &Recording)| {
+        let deleted = recording.deleted.as_ref().filter(|_| !busy.contains(session))?;
         let is_locked = deleted.remains.as_ref().and_then(|copy| copy.until).is_some_and(|until| now < until);
-        (!is_locked && !busy.contains(session)).then(|| session.clone())
+        Some((session.clone(), is_locked))
     };
-    let due: Vec<SessionId> = keeper.store.read(|state| state.recordings().filter_map(is_due).collect());
+    let deleted: Vec<_> = keeper.store.read(|state| state.recordings().filter_map(is_deleted).collect());
+    let directory = keeper.recordings.clone();
+    let remove = move |(session, is_locked)| (remove_file(&directory, &session), session, is_locked);
+    let done = task::spawn_blocking(|| deleted.into_iter().map(remove).collect::<Vec<_>>()).await;
+    let done = done.inspect_err(|error| tracing::warn!(%error, "removing files of deleted recordings broke"));
     let mut cleared = Vec::new();
-    for session in due {
-        let (directory, about) = (keeper.recordings.clone(), session.clone());
-        let done = task::spawn_blocking(move || remove_file(&directory, &about)).await;
-        match done.unwrap_or_else(|error| Err(Fault::Transient(error.to_string()))) {
-            Ok(()) => cleared.push(session),
-            Err(fault) => keeper.failed(&session, &fault),
+    for (done, session, is_locked) in done.unwrap_or_default() {
+        let is_here = done.is_err();
+        keeper.removed_here(&session, done);
+        if !is_here && !is_locked {
+            cleared.push(session);
         }
     }
     cleared
 }
 
 /// Durably; one that is gone is gone.
-fn remove_file(directory: &Path, session: &SessionId) -> Result<(), Fault> {
+fn remove_file(directory: &Path, session: &SessionId) -> Result<(), String> {
     let path = directory.join(name(session));
-    let unremoved =
-        |error: std::io::Error| Fault::Transient(format!("cannot remove {}: {error}", path.display()));
+    let unremoved = |error: std::io::Error| format!("cannot remove {}: {error}", path.display());
     match std::fs::remove_file(&path) {
         Ok(()) => std::fs::File::open(directory).and_then(|place| place.sync_all()).map_err(unremoved),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
