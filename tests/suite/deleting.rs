@@ -112,6 +112,50 @@ fn two_people_delete_a_recording_and_it_is_told_from_one_that_is_missing() {
         let answer: Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!((said.code, &answer["state"]), (code, &state.into()), "{said:?}");
     }
+    believed_only_as_the_ledger_says(&world.recording(&session), &signer, &entries);
+}
+
+/// The other reader believes no deletion that the entries before it contradict.
+fn believed_only_as_the_ledger_says(recording: &std::path::Path, signer: &str, entries: &str) {
+    let session = recording.file_stem().unwrap().to_string_lossy().into_owned();
+    let all: Vec<Value> = fs::read_to_string(entries)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |kind: &str| {
+        let is_it = |entry: &Value| entry["fact"]["type"] == kind && entry["fact"]["session"] == session;
+        all.iter().rposition(is_it).unwrap()
+    };
+    let (started, asked, deleted) =
+        (of("session_started"), of("recording_deletion_asked"), of("recording_deleted"));
+    let by = |at: usize| all[at]["by"]["person"]["person"].clone();
+    let by_retention = |keep_s: u64| {
+        let mut entry = all[deleted].clone();
+        entry["by"] = "node".into();
+        entry["fact"]["cause"] = serde_json::json!({ "retention": { "keep_s": keep_s } });
+        entry
+    };
+    let with = |at: usize, path: &str, value: Value| {
+        let mut changed = all.clone();
+        *changed[at].pointer_mut(path).unwrap() = value;
+        changed
+    };
+    let twice = [&with(started, "/fact/person", by(asked))[..], &[by_retention(0)]].concat();
+    for (ledger, state) in [
+        (with(started, "/fact/person", by(asked)), "missing"),
+        (with(started, "/fact/person", by(deleted)), "missing"),
+        (with(asked, "/fact/lapses", all[deleted]["at"].clone()), "missing"),
+        (with(deleted, "", by_retention(0)), "deleted"),
+        (with(deleted, "", by_retention(1_000_000)), "missing"),
+        (twice, "missing"),
+    ] {
+        let lines: Vec<String> = ledger.iter().map(Value::to_string).collect();
+        fs::write(entries, lines.join("\n")).unwrap();
+        let said = second(recording, signer, &["--json", "--ledger", entries]);
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(answer["state"], state, "{said:?}");
+    }
 }
 
 #[test]
