@@ -154,7 +154,7 @@ impl Keeper {
         Ok(place)
     }
 
-    fn place(&self) -> Option<Arc<Place>> {
+    pub(super) fn place(&self) -> Option<Arc<Place>> {
         self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -10,11 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task;
 
 use super::keeping::{Keeper, ROUND, name};
 use super::registrations::{Registered, Registrations};
-use crate::access::{Command, EndedRecording, Recording, fitting_line};
+use crate::access::{AtHand, Command, EndedRecording, Recording, fitting_line};
 use crate::config::{Keep, Retention};
 use crate::keeping::{Fault, Place, Removal};
 use crate::ledger::entry::{Actor, RemainsFacts};
@@ -27,6 +28,8 @@ const SELDOM: Duration = Duration::from_secs(3600);
 const TIMES: u32 = 20;
 /// Recordings deleted by retention between two looks at everything else.
 const AT_ONCE: usize = 200;
+/// How often a store may fail to answer until retention leaves what is there for the next look.
+const UNANSWERED: u32 = 5;
 
 /// When retention looks next.
 pub(super) struct Retaining {
@@ -66,12 +69,18 @@ fn delete_what_is_due(keeper: &Keeper, targets: &mut Registrations) -> Result<bo
         return Ok(true);
     }
     let targets = targets.learn(&keeper.store)?;
+    let mut unanswered = 0;
     let mut filter = Filter { kept_only: true, before, ..Filter::default() };
     loop {
         let page = keeper.store.session_history(&filter)?;
         for record in &page {
-            let Some(command) = overdue(keeper, &targets, record, now)? else { continue };
+            let Some(due) = overdue(keeper, &targets, record, now)? else { continue };
             let session = &record.session.facts.session;
+            if !due.is_whole(keeper, &mut unanswered) {
+                continue;
+            }
+            let Due { recording, keep_s, .. } = due;
+            let command = Command::DeleteByRetention { recording: Box::new(recording), keep_s };
             match keeper.store.submit_blocking(Actor::Node, command) {
                 Ok(_) => tracing::info!(%session, "a recording is deleted: its time is over"),
                 Err(error) => {
@@ -90,13 +99,21 @@ fn delete_what_is_due(keeper: &Keeper, targets: &mut Registrations) -> Result<bo
     }
 }
 
-/// The command that deletes a recording, if its time is over and nothing keeps it. One that is missing stays missing.
+/// A recording whose time is over and that nothing keeps.
+struct Due {
+    recording: EndedRecording,
+    /// What the ledger says was moved.
+    stored: Option<u64>,
+    keep_s: u64,
+}
+
+/// Whether a recording's time is over and nothing keeps it.
 fn overdue(
     keeper: &Keeper,
     targets: &Registered,
     record: &SessionRecord,
     now: Timestamp,
-) -> Result<Option<Command>, StoreError> {
+) -> Result<Option<Due>, StoreError> {
     let facts = &record.session.facts;
     let Some(end) = &record.end else { return Ok(None) };
     let keep = keeper.retention.of(&facts.target, targets.at(&facts.target, record.session.seq));
@@ -107,12 +124,40 @@ fn overdue(
         return Ok(None);
     }
     let stored = keeper.store.stored(&facts.session)?;
-    if stored.is_none() && !keeper.recordings.join(name(&facts.session)).is_file() {
-        return Ok(None);
-    }
-    let location = stored.map(|stored| stored.facts.location);
+    let (stored, location) = stored.map(|stored| (stored.facts.bytes, stored.facts.location)).unzip();
     let recording = EndedRecording { start: facts.clone(), end: end.facts.clone(), location };
-    Ok(Some(Command::DeleteByRetention { recording: Box::new(recording), keep_s: keep.as_secs() }))
+    Ok(Some(Due { recording, stored, keep_s: keep.as_secs() }))
+}
+
+impl Due {
+    /// Whether it is all there: what is missing or cut short stays that, and what its store says nothing of waits. One
+    /// that was asked in vain several times is not asked again in the same look. Blocks.
+    fn is_whole(&self, keeper: &Keeper, unanswered: &mut u32) -> bool {
+        let session = &self.recording.start.session;
+        let there = match &self.recording.location {
+            None => None,
+            Some(_) if *unanswered >= UNANSWERED => return false,
+            Some(location) => match Handle::current().block_on(keeper.in_store(location)) {
+                Ok(found) => found,
+                Err(fault) => {
+                    *unanswered += u32::from(matches!(fault, Fault::Transient(_)));
+                    tracing::warn!(%session, error = %fault, "a recording whose time is over is not deleted now");
+                    return false;
+                }
+            },
+        };
+        let file = std::fs::symlink_metadata(keeper.recordings.join(name(session)));
+        let here = match file {
+            Ok(facts) => Some(if facts.is_file() { facts.len() } else { 0 }),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(_) => Some(0),
+        };
+        let is_whole = AtHand { here, stored: self.stored, there }.is_whole(&self.recording.end);
+        if !is_whole {
+            tracing::warn!(%session, "a recording whose time is over is not as it was left, and is not deleted");
+        }
+        is_whole
+    }
 }
 
 /// Removes files of recordings of which nothing was left: a backup that was put back brings them along.
@@ -182,6 +227,19 @@ fn remove_file(directory: &Path, session: &SessionId) -> Result<(), String> {
 }
 
 impl Keeper {
+    /// How long what was moved is in the store, if it is there.
+    async fn in_store(&self, location: &str) -> Result<Option<u64>, Fault> {
+        let place = self.place().ok_or_else(|| Fault::Transient("no store can be used now".to_owned()))?;
+        let name = place.address().name_in(location);
+        let name =
+            name.ok_or_else(|| Fault::Refused(format!("it is at {location}, not in {}", place.address())))?;
+        match place.size(name).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Fault::Missing(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Removes the store's copy of a deleted recording, whose file here is gone, and has the ledger note how that went.
     pub(super) async fn remove(&self, place: Option<&Place>, session: &SessionId) -> Result<bool, Fault> {
         let name = name(session);
@@ -234,7 +292,16 @@ impl Keeper {
         let bytes = self.store.read(|state| state.recording(session).and_then(bytes));
         match place.size(name).await {
             Ok(found) if Some(found) == bytes => place.remove(name).await,
-            Ok(_) | Err(Fault::Barred(_) | Fault::Missing(_)) => Ok(Removal::Gone),
+            // Of a recorder that failed no length is known.
+            Ok(_) if bytes == Some(0) => {
+                let why = "whether what has its name there is this recording cannot be told";
+                Ok(Removal::Kept { why: why.to_owned(), until: None })
+            }
+            Ok(_) | Err(Fault::Missing(_)) => Ok(Removal::Gone),
+            // Of one object: others are moved all the same.
+            Err(Fault::Barred(words)) => {
+                Err(Fault::Refused(format!("whether the store has a copy of it cannot be told: {words}")))
+            }
             Err(fault) => Err(fault),
         }
     }

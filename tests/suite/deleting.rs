@@ -367,3 +367,51 @@ fn a_deleted_file_that_cannot_be_removed_holds_up_nothing_else() {
     });
     assert!(!world.machine.ok(&["status"]).contains("cannot remove"));
 }
+
+#[test]
+fn what_is_lost_or_cut_short_is_not_passed_off_as_deleted() {
+    let store = Store::start();
+    let world = world(&store, "168h");
+    let session = recorded(&world, "true");
+    moved(&world, &session);
+    let (carol, dave) = (world.hand("carol"), world.hand("dave"));
+    let (path, object) = (world.recording(&session), format!("{session}.pstn"));
+    let bytes = fs::read(&path).unwrap();
+    dave.ok(&delete(&session, &ASK));
+    let refused = |why: &str| {
+        let words = carol.refused(&delete(&session, &["--confirm"]));
+        assert!(words.contains(why), "{words}");
+    };
+    for shorter in [&bytes[..0], &bytes[..bytes.len() - 1]] {
+        fs::write(&path, shorter).unwrap();
+        refused("of another length");
+    }
+    fs::write(&path, &bytes).unwrap();
+    store.wire.is(State::Cut);
+    refused("nothing is deleted that may be lost");
+    store.wire.is(State::Whole);
+    store.lose(&format!("/buckets/recordings/{object}"));
+    refused("is missing");
+    store.put(&object, &bytes[1..]);
+    refused("of another length");
+    assert!(row(&world, &session)["deleted"].is_null());
+    store.lose(&format!("/buckets/recordings/{object}"));
+    store.put(&object, &bytes);
+    carol.ok(&delete(&session, &["--confirm"]));
+    gone(&world, &session);
+}
+
+#[test]
+fn retention_leaves_what_is_cut_short_for_somebody_to_find() {
+    let world = World::with(|config| {
+        let text = "[retention]\nkeep = '10s'\n";
+        let recording = config.entry("recording").or_insert_with(|| toml::Table::new().into());
+        recording.as_table_mut().unwrap().extend(text.parse::<toml::Table>().unwrap());
+    });
+    let cut = recorded(&world, "true");
+    fs::write(world.recording(&cut), "").unwrap();
+    let whole = recorded(&world, "true");
+    gone(&world, &whole);
+    assert!(row(&world, &cut)["deleted"].is_null() && world.recording(&cut).exists());
+    assert!(!verified(&world).0, "it is no deleted one");
+}
