@@ -290,19 +290,46 @@ impl Keeper {
     async fn remove_unnoted(&self, place: &Place, session: &SessionId, name: &str) -> Result<Removal, Fault> {
         let bytes = |recording: &Recording| recording.deleted.as_ref().map(|deleted| deleted.facts.bytes);
         let bytes = self.store.read(|state| state.recording(session).and_then(bytes));
-        match place.size(name).await {
-            Ok(found) if Some(found) == bytes => place.remove(name).await,
-            // Of a recorder that failed no length is known.
-            Ok(_) if bytes == Some(0) => {
+        match place.size(name).await.map(|found| is_ours(found, bytes)) {
+            Ok(Some(true)) => place.remove(name).await,
+            Ok(None) => {
                 let why = "whether what has its name there is this recording cannot be told";
                 Ok(Removal::Kept { why: why.to_owned(), until: None })
             }
-            Ok(_) | Err(Fault::Missing(_)) => Ok(Removal::Gone),
+            Ok(Some(false)) | Err(Fault::Missing(_)) => Ok(Removal::Gone),
             // Of one object: others are moved all the same.
             Err(Fault::Barred(words)) => {
                 Err(Fault::Refused(format!("whether the store has a copy of it cannot be told: {words}")))
             }
             Err(fault) => Err(fault),
         }
+    }
+}
+
+/// Whether an object of so many bytes is a recording that was deleted with so many; none when that cannot be told: of a
+/// recorder that failed no length is known.
+fn is_ours(found: u64, deleted: Option<u64>) -> Option<bool> {
+    deleted.filter(|bytes| *bytes > 0).map(|bytes| bytes == found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_apart_is_neither_removed_nor_called_gone() {
+        for (found, deleted, expected) in
+            [(9, Some(9), Some(true)), (8, Some(9), Some(false)), (9, Some(0), None), (9, None, None)]
+        {
+            assert_eq!(is_ours(found, deleted), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_removed_is_told_from_one_that_is_gone() {
+        let (directory, session) = (tempfile::tempdir().unwrap(), SessionId::random().unwrap());
+        assert_eq!(remove_file(directory.path(), &session), Ok(()));
+        std::fs::create_dir(directory.path().join(name(&session))).unwrap();
+        assert!(remove_file(directory.path(), &session).unwrap_err().contains("cannot remove"));
     }
 }
