@@ -29,6 +29,6 @@ pub use command::{Command, EndedRecording, Fresh, NewIdentity, RequestRule};
 pub use decide::{decide, fitting_line};
 pub use denied::Denied;
 pub use effect::{Effect, GrantEnd, RequestEnd};
-pub use recording::{AskedDeletion, Deleted, Held, Recording};
+pub use recording::{AskedDeletion, AtHand, Deleted, Held, Recording};
 pub use separation::Conflict;
 pub use state::{Grant, Link, Node, Person, Request, Session, State};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::effect::Effect;
 use super::index::Due;
 use super::state::State;
-use crate::ledger::entry::{Actor, DeletionFacts, Entry, Fact, RemainsFacts};
+use crate::ledger::entry::{Actor, DeletionFacts, EndFacts, Entry, Fact, RemainsFacts};
 use crate::model::{PersonId, SessionId, Timestamp};
 
 /// What was decided about one recording.
@@ -60,6 +60,30 @@ pub struct Deleted {
     pub remains: Option<RemainsFacts>,
     /// Since when nothing is left of it.
     pub removed: Option<Timestamp>,
+}
+
+/// What there is of a finished recording, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AtHand {
+    /// The file here.
+    pub here: Option<u64>,
+    /// What the ledger says was moved to a store.
+    pub stored: Option<u64>,
+    /// The object that is in the store.
+    pub there: Option<u64>,
+}
+
+impl AtHand {
+    /// Whether it is all there, and as long as the session left it. Otherwise something of it is lost, and deleting it
+    /// would pass that off as deleted.
+    #[must_use]
+    pub fn is_whole(&self, end: &EndFacts) -> bool {
+        // A recorder that failed left no length.
+        let length = Some(end.bytes).filter(|bytes| *bytes > 0).or(self.stored);
+        let is_it = |copy: u64| copy > 0 && length.is_none_or(|length| length == copy);
+        let is_stored = self.stored.is_none_or(|stored| is_it(stored) && self.there == Some(stored));
+        is_stored && self.here.is_none_or(is_it) && (self.here.is_some() || self.stored.is_some())
+    }
 }
 
 impl State {
@@ -154,4 +178,54 @@ fn change(state: &mut State, session: &SessionId, change: impl FnOnce(&mut Recor
         state.recordings.insert(session.clone(), recording);
     }
     Effect::Recording(session.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::entry::Receipt;
+    use crate::model::EndReason;
+
+    #[test]
+    fn what_is_lost_or_of_another_length_is_not_whole() {
+        let at = Timestamp::UNIX_EPOCH;
+        let ended = |bytes| EndFacts {
+            session: SessionId::random().unwrap(),
+            reason: EndReason::ClientLeft,
+            receipt: Receipt {
+                decided: at,
+                cut: at,
+                decided_to_cut_us: 0,
+                target_ended: None,
+                credential_dead: None,
+            },
+            frames: 1,
+            digest: String::new(),
+            bytes,
+            left_over: Vec::new(),
+        };
+        for (bytes, here, stored, there, expected) in [
+            (9, Some(9), None, None, true),
+            (9, None, Some(9), Some(9), true),
+            (9, Some(9), Some(9), Some(9), true),
+            (9, None, None, None, false),
+            (9, Some(0), None, None, false),
+            (9, Some(8), None, None, false),
+            (9, Some(10), None, None, false),
+            (9, None, Some(9), None, false),
+            (9, Some(9), Some(9), None, false),
+            (9, None, Some(9), Some(8), false),
+            (9, None, Some(8), Some(8), false),
+            (9, Some(0), Some(9), Some(9), false),
+            // Of a recorder that failed.
+            (0, Some(9), None, None, true),
+            (0, Some(0), None, None, false),
+            (0, Some(9), Some(9), Some(9), true),
+            (0, Some(8), Some(9), Some(9), false),
+            (0, None, Some(9), Some(8), false),
+        ] {
+            let at_hand = AtHand { here, stored, there };
+            assert_eq!(at_hand.is_whole(&ended(bytes)), expected, "{bytes} {at_hand:?}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! Policy says who may try; that the two are different people, and that neither is shown in the recording, is true
 //! whatever policy says (`access/decide/recordings.rs`). The bytes go after the entry, in `serve/removing.rs`.
 
+use std::io::ErrorKind;
+
 use serde::Serialize;
 
 use super::call::{Call, Reply};
@@ -10,7 +12,7 @@ use super::error::ApiError;
 use super::find::FoundSession;
 use super::people::Reason;
 use super::{recordings, sessions};
-use crate::access::{AskedDeletion, Command, Deleted, EndedRecording, Held, Recording};
+use crate::access::{AskedDeletion, AtHand, Command, Deleted, EndedRecording, Held, Recording};
 use crate::ledger::entry::{Actor, DeletionCause};
 use crate::model::{Action, PersonId, SessionId, Timestamp};
 
@@ -160,7 +162,8 @@ fn of(found: &FoundSession) -> (SessionId, PersonId) {
     (found.session.facts.session.clone(), found.session.facts.person.clone())
 }
 
-/// A finished recording that is somewhere: what is missing or not finished is not deleted, and stays what it is.
+/// A finished recording that is there, as long as its session left it: what is missing, cut short or not finished is not
+/// deleted, and stays what it is. What its store says nothing of now is not deleted now.
 async fn at_hand(call: &Call, found: &FoundSession) -> Result<EndedRecording, ApiError> {
     let start = found.session.facts.clone();
     let Some(end) = found.end.as_ref().map(|end| end.facts.clone()) else {
@@ -171,13 +174,37 @@ async fn at_hand(call: &Call, found: &FoundSession) -> Result<EndedRecording, Ap
     }
     let session = start.session.clone();
     let stored = call.history(move |store| store.stored(&session)).await?;
-    let location = stored.map(|stored| stored.facts.location);
-    let is_finished = tokio::fs::try_exists(recordings::finished(call, &start.session)).await;
-    if location.is_none() && !is_finished.map_err(ApiError::failed)? {
-        return Err(ApiError::conflict("recording_missing", "there is no finished recording to be deleted")
-            .hint("'postern recordings' says what there is of it"));
+    let here = match tokio::fs::symlink_metadata(recordings::finished(call, &start.session)).await {
+        Ok(facts) => Some(if facts.is_file() { facts.len() } else { 0 }),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(ApiError::failed(error)),
+    };
+    let there = match &stored {
+        Some(stored) => in_store(call, &stored.facts.location).await?,
+        None => None,
+    };
+    let (bytes, location) = stored.map(|stored| (stored.facts.bytes, stored.facts.location)).unzip();
+    let at_hand = AtHand { here, stored: bytes, there };
+    if at_hand.is_whole(&end) {
+        return Ok(EndedRecording { start, end, location });
     }
-    Ok(EndedRecording { start, end, location })
+    let words = if at_hand == AtHand::default() {
+        "there is no finished recording to be deleted"
+    } else {
+        "something of the recording is missing, or of another length than its session left it"
+    };
+    Err(ApiError::conflict("recording_missing", words)
+        .hint("'postern verify --all' says what there is of it"))
+}
+
+/// How long what was moved to a store is there, if it is. Its bytes are not waited for.
+async fn in_store(call: &Call, location: &str) -> Result<Option<u64>, ApiError> {
+    let found = call.gate.parts.live.fetch(location).await;
+    let found = found.map_err(|words| {
+        ApiError::conflict("store_unusable", format!("nothing is deleted that may be lost: {words}"))
+            .hint("'postern status' says how it stands with the store")
+    })?;
+    Ok(found.map(|(length, _)| length))
 }
 
 /// What whoever caused an entry is called.

@@ -1,8 +1,8 @@
 //! How long recordings are kept, by their target.
 //!
 //! The first rule that fits a target holds, as in `approvals.toml`; without one the default does, and without that they
-//! are kept for ever. Of a target that is gone only the name is known: what may have fitted counts, and the longest
-//! time with it, so that taking a target away never shortens what its recordings are kept for.
+//! are kept for ever. Of a target that is gone, or was registered anew since, only the name is known: what may have fitted
+//! counts, and the longest time with it, so that neither ever shortens what its recordings are kept for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl TryFrom<String> for Keep {
 }
 
 impl Retention {
-    /// How long recordings of a target are kept; `known` is what is registered of it, if it is.
+    /// How long recordings of a target are kept; `known` is what was registered of it when the session began, if it is.
     #[must_use]
     pub fn of(&self, name: &TargetName, known: Option<&Target>) -> Keep {
         let mut longest = None;

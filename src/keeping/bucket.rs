@@ -20,7 +20,7 @@ use object_store::{
 
 use super::fault::Fault;
 use super::place::{Credential, Removal, Stream};
-use super::removal::Raw;
+use super::removal::{Raw, Seen};
 use crate::config::{Lock, RecordingStore};
 use crate::model::{Clock, Timestamp};
 
@@ -145,7 +145,19 @@ impl Bucket {
     }
 
     pub(super) async fn size(&self, name: &str) -> Result<u64, Fault> {
-        self.plain.head(&self.key(name)).await.map(|meta| meta.size).map_err(|error| fault(&error))
+        let key = self.key(name);
+        match self.plain.head(&key).await.map_err(|error| fault(&error)) {
+            Ok(object) => Ok(object.size),
+            Err(Fault::Missing(words)) => Err(match self.raw().look(&key).await? {
+                Seen::Gone => Fault::Missing(words),
+                Seen::Hidden(_) => Fault::Refused("a delete marker hides it".to_owned()),
+                Seen::Barred => Fault::Barred("it may not be read, or is gone".to_owned()),
+                Seen::There(..) => {
+                    Fault::Transient("the store says that it is not there, and that it is".to_owned())
+                }
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn read(&self, name: &str) -> Result<(u64, Stream), Fault> {
@@ -155,23 +167,16 @@ impl Bucket {
     }
 
     pub(super) async fn remove(&self, name: &str) -> Result<Removal, Fault> {
-        let key = self.key(name);
-        let object = match self.plain.head(&key).await.map_err(|error| fault(&error)) {
-            Ok(object) => object,
-            Err(Fault::Missing(_)) => return Ok(Removal::Gone),
-            // Of one object: who may not list what is in a bucket is told so of what is gone, too.
-            Err(Fault::Barred(_)) => {
-                let why = "the store says that it may not be read, or is gone".to_owned();
-                return Ok(Removal::Kept { why, until: None });
-            }
-            Err(error) => return Err(error),
+        let length_s = self.lock.map(|(_, length_s)| length_s);
+        let locked = |made: Timestamp| {
+            let until = Timestamp::from_second(made.as_second().saturating_add(length_s?)).ok()?;
+            (until > self.clock.now()).then_some(until)
         };
-        let made = object.last_modified.timestamp();
-        let locked = self.lock.map(|(_, length_s)| made.saturating_add(length_s));
-        let raw = Raw { store: &self.plain, client: &self.client, region: &self.region };
-        let until = locked.and_then(|until| Timestamp::from_second(until).ok());
-        let until = until.filter(|until| *until > self.clock.now());
-        raw.remove(&key, object.version.as_deref(), until).await
+        self.raw().remove(&self.key(name), locked).await
+    }
+
+    const fn raw(&self) -> Raw<'_> {
+        Raw { store: &self.plain, client: &self.client, region: self.region.as_str() }
     }
 
     fn key(&self, name: &str) -> Path {
@@ -336,10 +341,31 @@ mod tests {
             Ok(Removal::Kept { why: why.to_owned(), until: until.map(|until| until.parse().unwrap()) })
         };
         let denied = || no("403 Forbidden", "AccessDenied");
+        let removed = || answer("204 No Content", "", "");
+        let gone = || vec![no("404 Not Found", ""), no("404 Not Found", "NoSuchKey")];
+        let older = there.replace("v+1", "v+0");
+        let marker = answer("404 Not Found", "x-amz-delete-marker: true\r\nx-amz-version-id: m\r\n", "");
+        let nameless = answer("404 Not Found", "x-amz-delete-marker: true\r\n", "");
         let end = Some("2030-01-01T00:00:00Z");
         for (answers, expected) in [
-            (vec![no("404 Not Found", "")], Ok(Removal::Gone)),
-            (vec![yes(there), answer("204 No Content", "", "")], Ok(Removal::Gone)),
+            (gone(), Ok(Removal::Gone)),
+            ([vec![yes(there), removed()], gone()].concat(), Ok(Removal::Gone)),
+            ([vec![yes(there), removed(), yes(&older), removed()], gone()].concat(), Ok(Removal::Gone)),
+            ([vec![marker, removed(), yes(there), removed()], gone()].concat(), Ok(Removal::Gone)),
+            (vec![nameless], kept("a delete marker hides it, and the store does not name that", None)),
+            (vec![denied()], kept("the store says that it may not be read, or is gone", None)),
+            (
+                vec![no("404 Not Found", ""), no("404 Not Found", "NoSuchBucket")],
+                Err(Fault::Transient("no word on the object, but a 404: NoSuchBucket".to_owned())),
+            ),
+            (
+                vec![no("404 Not Found", ""), answer("404 Not Found", "", "default backend - 404")],
+                Err(Fault::Transient("no word on the object, but a 404: default backend - 404".to_owned())),
+            ),
+            (
+                vec![yes(there), answer("404 Not Found", "", "default backend")],
+                Err(Fault::Transient("no word on the object, but a 404: default backend".to_owned())),
+            ),
             (vec![yes(there), denied(), yes(&locked)], kept("AccessDenied", end)),
             (
                 vec![yes(there), no("400 Bad Request", "ObjectLocked"), yes(&locked)],
@@ -350,8 +376,11 @@ mod tests {
         ] {
             let (bucket, server) = served(&RecordingStore::default(), answers);
             assert_eq!(bucket.remove("ses.pstn").await, expected);
-            if let Some(delete) = server.join().unwrap().get(1) {
-                assert!(delete.starts_with("DELETE /recordings/a/ses.pstn?versionId=v%2B1 "), "{delete}");
+            for delete in server.join().unwrap().iter().filter(|request| request.starts_with("DELETE")) {
+                let names = |version| {
+                    delete.starts_with(&format!("DELETE /recordings/a/ses.pstn?versionId={version} "))
+                };
+                assert!(["v%2B1", "v%2B0", "m"].into_iter().any(names), "{delete}");
                 assert!(
                     delete.contains("AWS4-HMAC-SHA256") && !delete.contains("X-Amz-Signature"),
                     "{delete}"

@@ -22,11 +22,13 @@ pub struct Standing {
     pause: Duration,
     rests: Duration,
     refused: BTreeMap<SessionId, String>,
+    /// Deleted recordings whose files here cannot be removed.
+    here: BTreeMap<SessionId, String>,
     waiting: u64,
     waiting_bytes: u64,
 }
 
-/// A recording that the place does not take.
+/// A recording that the place does not take, or that is deleted and stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Whose recording.
@@ -46,7 +48,7 @@ pub struct Status {
     pub trouble: Option<String>,
     /// Whether somebody has to see to it: it is not tried again by itself.
     pub needs_somebody: bool,
-    /// Recordings that are not taken.
+    /// Recordings that are not taken, and deleted ones that stay.
     pub refused: Vec<Refusal>,
 }
 
@@ -87,6 +89,16 @@ impl Standing {
         }
     }
 
+    /// A deleted recording's file here cannot be removed; whether that is news. The place has no part in it.
+    pub fn stays_here(&mut self, session: &SessionId, why: String) -> bool {
+        self.here.insert(session.clone(), why).is_none()
+    }
+
+    /// A deleted recording's file is not here, or not any more.
+    pub fn gone_here(&mut self, session: &SessionId) {
+        self.here.remove(session);
+    }
+
     /// The place cannot even be opened.
     pub fn bar(&mut self, why: String) {
         self.barred = Some(why);
@@ -107,8 +119,8 @@ impl Standing {
             waiting: self.waiting,
             waiting_bytes: self.waiting_bytes,
             trouble: self.barred.clone().or_else(|| self.trouble.clone()),
-            needs_somebody: self.barred.is_some() || !self.refused.is_empty(),
-            refused: self.refused.iter().map(refusal).collect(),
+            needs_somebody: self.barred.is_some() || !self.refused.is_empty() || !self.here.is_empty(),
+            refused: self.here.iter().chain(&self.refused).map(refusal).collect(),
         }
     }
 }
@@ -148,5 +160,17 @@ mod tests {
         assert_eq!(standing.status().refused.len(), 51, "each says why it was not taken");
         standing.again();
         assert!(standing.may_try(now) && standing.may_send(&one) && !standing.status().needs_somebody);
+    }
+    #[test]
+    fn a_file_that_stays_here_holds_up_nothing_else_and_is_shown_until_it_is_gone() {
+        let session = SessionId::random().unwrap();
+        let mut standing = Standing::default();
+        assert!(standing.stays_here(&session, "busy".to_owned()), "the first time is news");
+        assert!(!standing.stays_here(&session, "busy".to_owned()), "and only the first");
+        let status = standing.status();
+        assert!(standing.may_try(Duration::ZERO) && standing.may_send(&session) && status.trouble.is_none());
+        assert!(status.needs_somebody && status.refused.iter().any(|refusal| refusal.why == "busy"));
+        standing.gone_here(&session);
+        assert_eq!(standing.status(), Status::default());
     }
 }

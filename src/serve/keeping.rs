@@ -154,7 +154,7 @@ impl Keeper {
         Ok(place)
     }
 
-    fn place(&self) -> Option<Arc<Place>> {
+    pub(super) fn place(&self) -> Option<Arc<Place>> {
         self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -183,6 +183,14 @@ impl Keeper {
             }
             (true, false) => tracing::warn!(%session, error = %fault, "{what} so far"),
             (false, _) => {}
+        }
+    }
+
+    /// Whether a deleted recording's file is gone from here, which says nothing of the store.
+    pub(super) fn removed_here(&self, session: &SessionId, done: Result<(), String>) {
+        let Err(why) = done else { return self.standing().gone_here(session) };
+        if self.standing().stays_here(session, why.clone()) {
+            tracing::error!(%session, error = %why, "a deleted recording is still here: somebody has to see to it");
         }
     }
 
@@ -386,7 +394,7 @@ impl Keeper {
                     Err(error) if error.kind() == ErrorKind::NotFound => {}
                     Err(error) => {
                         let words = format!("cannot remove {}: {error}", path.display());
-                        return Err(Fault::Transient(words));
+                        return Err(Fault::Refused(words));
                     }
                 }
                 Ok(true)

@@ -10,7 +10,7 @@
 //! | `look` | the API over a directory that nobody serves, to read from it |
 //! | `listeners` | the accept loops |
 //! | `keeping` | moves finished recordings to a store |
-//! | `removing` | deletes recordings whose time is over, and removes what is deleted |
+//! | `removing`, `registrations` | deletes what its target says is old, and removes it |
 //! | `signals` | `postern serve`: readiness, SIGTERM, SIGHUP |
 //! | `witnesses`, `witness` | has the ledger's heads signed elsewhere; signs other ledgers' heads |
 
@@ -21,6 +21,7 @@ mod listeners;
 mod live;
 mod look;
 mod node;
+mod registrations;
 mod removing;
 mod signals;
 mod witness;

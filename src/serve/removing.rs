@@ -10,10 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task;
 
 use super::keeping::{Keeper, ROUND, name};
-use crate::access::{Command, EndedRecording, Recording, fitting_line};
+use super::registrations::{Registered, Registrations};
+use crate::access::{AtHand, Command, EndedRecording, Recording, fitting_line};
 use crate::config::{Keep, Retention};
 use crate::keeping::{Fault, Place, Removal};
 use crate::ledger::entry::{Actor, RemainsFacts};
@@ -26,26 +28,33 @@ const SELDOM: Duration = Duration::from_secs(3600);
 const TIMES: u32 = 20;
 /// Recordings deleted by retention between two looks at everything else.
 const AT_ONCE: usize = 200;
+/// How often a store may fail to answer until retention leaves what is there for the next look.
+const UNANSWERED: u32 = 5;
 
 /// When retention looks next.
 pub(super) struct Retaining {
     every: Option<Duration>,
     next: Duration,
+    /// Lent to whoever looks.
+    targets: Registrations,
 }
 
 impl Retaining {
     pub(super) fn new(retention: &Retention) -> Self {
         let every = retention.shortest().map(|shortest| (shortest / TIMES).clamp(ROUND, SELDOM));
-        Self { every, next: Duration::ZERO }
+        Self { every, next: Duration::ZERO, targets: Registrations::default() }
     }
 
     /// Deletes what is due, if it is time to look.
     pub(super) async fn look(&mut self, keeper: &Arc<Keeper>) -> Result<(), StoreError> {
         let now = keeper.clock.since_boot();
         let Some(every) = self.every.filter(|_| self.next <= now) else { return Ok(()) };
-        let keeper = Arc::clone(keeper);
-        let done = task::spawn_blocking(move || delete_what_is_due(&keeper)).await;
-        if done.map_err(|error| StoreError::Stopped(error.to_string()))?? {
+        let (keeper, mut targets) = (Arc::clone(keeper), std::mem::take(&mut self.targets));
+        let look = move || (delete_what_is_due(&keeper, &mut targets), targets);
+        let done = task::spawn_blocking(look).await;
+        let (done, targets) = done.map_err(|error| StoreError::Stopped(error.to_string()))?;
+        self.targets = targets;
+        if done? {
             self.next = now.saturating_add(every);
         }
         Ok(())
@@ -53,18 +62,25 @@ impl Retaining {
 }
 
 /// Says whether that was all.
-fn delete_what_is_due(keeper: &Keeper) -> Result<bool, StoreError> {
+fn delete_what_is_due(keeper: &Keeper, targets: &mut Registrations) -> Result<bool, StoreError> {
     let (now, mut deleted) = (keeper.clock.now(), 0);
     let before = keeper.retention.shortest().and_then(|shortest| now.checked_sub(shortest).ok());
     if before.is_none() {
         return Ok(true);
     }
+    let targets = targets.learn(&keeper.store)?;
+    let mut unanswered = 0;
     let mut filter = Filter { kept_only: true, before, ..Filter::default() };
     loop {
         let page = keeper.store.session_history(&filter)?;
         for record in &page {
-            let Some(command) = overdue(keeper, record, now)? else { continue };
+            let Some(due) = overdue(keeper, &targets, record, now)? else { continue };
             let session = &record.session.facts.session;
+            if !due.is_whole(keeper, &mut unanswered) {
+                continue;
+            }
+            let Due { recording, keep_s, .. } = due;
+            let command = Command::DeleteByRetention { recording: Box::new(recording), keep_s };
             match keeper.store.submit_blocking(Actor::Node, command) {
                 Ok(_) => tracing::info!(%session, "a recording is deleted: its time is over"),
                 Err(error) => {
@@ -83,25 +99,65 @@ fn delete_what_is_due(keeper: &Keeper) -> Result<bool, StoreError> {
     }
 }
 
-/// The command that deletes a recording, if its time is over and nothing keeps it. One that is missing stays missing.
-fn overdue(keeper: &Keeper, record: &SessionRecord, now: Timestamp) -> Result<Option<Command>, StoreError> {
+/// A recording whose time is over and that nothing keeps.
+struct Due {
+    recording: EndedRecording,
+    /// What the ledger says was moved.
+    stored: Option<u64>,
+    keep_s: u64,
+}
+
+/// Whether a recording's time is over and nothing keeps it.
+fn overdue(
+    keeper: &Keeper,
+    targets: &Registered,
+    record: &SessionRecord,
+    now: Timestamp,
+) -> Result<Option<Due>, StoreError> {
     let facts = &record.session.facts;
     let Some(end) = &record.end else { return Ok(None) };
-    let (keep, is_held) = keeper.store.read(|state| {
-        (keeper.retention.of(&facts.target, state.target(&facts.target)), state.is_held(&facts.session))
-    });
+    let keep = keeper.retention.of(&facts.target, targets.at(&facts.target, record.session.seq));
+    let is_held = keeper.store.read(|state| state.is_held(&facts.session));
     let age = Duration::try_from(now.duration_since(end.at)).unwrap_or_default();
     let Keep::For(keep) = keep else { return Ok(None) };
     if is_held || age < keep {
         return Ok(None);
     }
     let stored = keeper.store.stored(&facts.session)?;
-    if stored.is_none() && !keeper.recordings.join(name(&facts.session)).is_file() {
-        return Ok(None);
-    }
-    let location = stored.map(|stored| stored.facts.location);
+    let (stored, location) = stored.map(|stored| (stored.facts.bytes, stored.facts.location)).unzip();
     let recording = EndedRecording { start: facts.clone(), end: end.facts.clone(), location };
-    Ok(Some(Command::DeleteByRetention { recording: Box::new(recording), keep_s: keep.as_secs() }))
+    Ok(Some(Due { recording, stored, keep_s: keep.as_secs() }))
+}
+
+impl Due {
+    /// Whether it is all there: what is missing or cut short stays that, and what its store says nothing of waits. One
+    /// that was asked in vain several times is not asked again in the same look. Blocks.
+    fn is_whole(&self, keeper: &Keeper, unanswered: &mut u32) -> bool {
+        let session = &self.recording.start.session;
+        let there = match &self.recording.location {
+            None => None,
+            Some(_) if *unanswered >= UNANSWERED => return false,
+            Some(location) => match Handle::current().block_on(keeper.in_store(location)) {
+                Ok(found) => found,
+                Err(fault) => {
+                    *unanswered += u32::from(matches!(fault, Fault::Transient(_)));
+                    tracing::warn!(%session, error = %fault, "a recording whose time is over is not deleted now");
+                    return false;
+                }
+            },
+        };
+        let file = std::fs::symlink_metadata(keeper.recordings.join(name(session)));
+        let here = match file {
+            Ok(facts) => Some(if facts.is_file() { facts.len() } else { 0 }),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(_) => Some(0),
+        };
+        let is_whole = AtHand { here, stored: self.stored, there }.is_whole(&self.recording.end);
+        if !is_whole {
+            tracing::warn!(%session, "a recording whose time is over is not as it was left, and is not deleted");
+        }
+        is_whole
+    }
 }
 
 /// Removes files of recordings of which nothing was left: a backup that was put back brings them along.
@@ -115,8 +171,14 @@ pub(super) async fn clear_what_came_back(keeper: &Keeper) {
             let is_gone =
                 store.read(|state| state.is_deleted(&session) && state.recording(&session).is_none());
             if is_gone && path == directory.join(name(&session)) {
-                std::fs::remove_file(&path)?;
-                tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+                match remove_file(&directory, &session) {
+                    Ok(()) => {
+                        tracing::warn!(%session, "a file of a deleted recording was here again, and is removed");
+                    }
+                    Err(error) => {
+                        tracing::error!(%session, %error, "a file of a deleted recording is here again")
+                    }
+                }
             }
         }
         Ok(())
@@ -128,32 +190,35 @@ pub(super) async fn clear_what_came_back(keeper: &Keeper) {
     }
 }
 
-/// Removes the files here of what is deleted, and says of what more is to be removed. Those that are `busy` wait.
+/// Removes the files here of whatever is deleted, and says of what the store's copy is to be removed now. A lock there
+/// keeps nothing here. Those that are `busy` wait.
 pub(super) async fn clear(keeper: &Keeper, busy: &BTreeSet<SessionId>) -> Vec<SessionId> {
     let now = keeper.clock.now();
-    let is_due = |(session, recording): (&SessionId, &Recording)| {
-        let deleted = recording.deleted.as_ref()?;
+    let is_deleted = |(session, recording): (&SessionId, &Recording)| {
+        let deleted = recording.deleted.as_ref().filter(|_| !busy.contains(session))?;
         let is_locked = deleted.remains.as_ref().and_then(|copy| copy.until).is_some_and(|until| now < until);
-        (!is_locked && !busy.contains(session)).then(|| session.clone())
+        Some((session.clone(), is_locked))
     };
-    let due: Vec<SessionId> = keeper.store.read(|state| state.recordings().filter_map(is_due).collect());
+    let deleted: Vec<_> = keeper.store.read(|state| state.recordings().filter_map(is_deleted).collect());
+    let directory = keeper.recordings.clone();
+    let remove = move |(session, is_locked)| (remove_file(&directory, &session), session, is_locked);
+    let done = task::spawn_blocking(|| deleted.into_iter().map(remove).collect::<Vec<_>>()).await;
+    let done = done.inspect_err(|error| tracing::warn!(%error, "removing files of deleted recordings broke"));
     let mut cleared = Vec::new();
-    for session in due {
-        let (directory, about) = (keeper.recordings.clone(), session.clone());
-        let done = task::spawn_blocking(move || remove_file(&directory, &about)).await;
-        match done.unwrap_or_else(|error| Err(Fault::Transient(error.to_string()))) {
-            Ok(()) => cleared.push(session),
-            Err(fault) => keeper.failed(&session, &fault),
+    for (done, session, is_locked) in done.unwrap_or_default() {
+        let is_here = done.is_err();
+        keeper.removed_here(&session, done);
+        if !is_here && !is_locked {
+            cleared.push(session);
         }
     }
     cleared
 }
 
 /// Durably; one that is gone is gone.
-fn remove_file(directory: &Path, session: &SessionId) -> Result<(), Fault> {
+fn remove_file(directory: &Path, session: &SessionId) -> Result<(), String> {
     let path = directory.join(name(session));
-    let unremoved =
-        |error: std::io::Error| Fault::Transient(format!("cannot remove {}: {error}", path.display()));
+    let unremoved = |error: std::io::Error| format!("cannot remove {}: {error}", path.display());
     match std::fs::remove_file(&path) {
         Ok(()) => std::fs::File::open(directory).and_then(|place| place.sync_all()).map_err(unremoved),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -162,6 +227,19 @@ fn remove_file(directory: &Path, session: &SessionId) -> Result<(), Fault> {
 }
 
 impl Keeper {
+    /// How long what was moved is in the store, if it is there.
+    async fn in_store(&self, location: &str) -> Result<Option<u64>, Fault> {
+        let place = self.place().ok_or_else(|| Fault::Transient("no store can be used now".to_owned()))?;
+        let name = place.address().name_in(location);
+        let name =
+            name.ok_or_else(|| Fault::Refused(format!("it is at {location}, not in {}", place.address())))?;
+        match place.size(name).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Fault::Missing(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Removes the store's copy of a deleted recording, whose file here is gone, and has the ledger note how that went.
     pub(super) async fn remove(&self, place: Option<&Place>, session: &SessionId) -> Result<bool, Fault> {
         let name = name(session);
@@ -212,10 +290,46 @@ impl Keeper {
     async fn remove_unnoted(&self, place: &Place, session: &SessionId, name: &str) -> Result<Removal, Fault> {
         let bytes = |recording: &Recording| recording.deleted.as_ref().map(|deleted| deleted.facts.bytes);
         let bytes = self.store.read(|state| state.recording(session).and_then(bytes));
-        match place.size(name).await {
-            Ok(found) if Some(found) == bytes => place.remove(name).await,
-            Ok(_) | Err(Fault::Barred(_) | Fault::Missing(_)) => Ok(Removal::Gone),
+        match place.size(name).await.map(|found| is_ours(found, bytes)) {
+            Ok(Some(true)) => place.remove(name).await,
+            Ok(None) => {
+                let why = "whether what has its name there is this recording cannot be told";
+                Ok(Removal::Kept { why: why.to_owned(), until: None })
+            }
+            Ok(Some(false)) | Err(Fault::Missing(_)) => Ok(Removal::Gone),
+            // Of one object: others are moved all the same.
+            Err(Fault::Barred(words)) => {
+                Err(Fault::Refused(format!("whether the store has a copy of it cannot be told: {words}")))
+            }
             Err(fault) => Err(fault),
         }
+    }
+}
+
+/// Whether an object of so many bytes is a recording that was deleted with so many; none when that cannot be told: of a
+/// recorder that failed no length is known.
+fn is_ours(found: u64, deleted: Option<u64>) -> Option<bool> {
+    deleted.filter(|bytes| *bytes > 0).map(|bytes| bytes == found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_apart_is_neither_removed_nor_called_gone() {
+        for (found, deleted, expected) in
+            [(9, Some(9), Some(true)), (8, Some(9), Some(false)), (9, Some(0), None), (9, None, None)]
+        {
+            assert_eq!(is_ours(found, deleted), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_removed_is_told_from_one_that_is_gone() {
+        let (directory, session) = (tempfile::tempdir().unwrap(), SessionId::random().unwrap());
+        assert_eq!(remove_file(directory.path(), &session), Ok(()));
+        std::fs::create_dir(directory.path().join(name(&session))).unwrap();
+        assert!(remove_file(directory.path(), &session).unwrap_err().contains("cannot remove"));
     }
 }

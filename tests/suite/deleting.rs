@@ -112,6 +112,50 @@ fn two_people_delete_a_recording_and_it_is_told_from_one_that_is_missing() {
         let answer: Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!((said.code, &answer["state"]), (code, &state.into()), "{said:?}");
     }
+    believed_only_as_the_ledger_says(&world.recording(&session), &signer, &entries);
+}
+
+/// The other reader believes no deletion that the entries before it contradict.
+fn believed_only_as_the_ledger_says(recording: &std::path::Path, signer: &str, entries: &str) {
+    let session = recording.file_stem().unwrap().to_string_lossy().into_owned();
+    let all: Vec<Value> = fs::read_to_string(entries)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |kind: &str| {
+        let is_it = |entry: &Value| entry["fact"]["type"] == kind && entry["fact"]["session"] == session;
+        all.iter().rposition(is_it).unwrap()
+    };
+    let (started, asked, deleted) =
+        (of("session_started"), of("recording_deletion_asked"), of("recording_deleted"));
+    let by = |at: usize| all[at]["by"]["person"]["person"].clone();
+    let by_retention = |keep_s: u64| {
+        let mut entry = all[deleted].clone();
+        entry["by"] = "node".into();
+        entry["fact"]["cause"] = serde_json::json!({ "retention": { "keep_s": keep_s } });
+        entry
+    };
+    let with = |at: usize, path: &str, value: Value| {
+        let mut changed = all.clone();
+        *changed[at].pointer_mut(path).unwrap() = value;
+        changed
+    };
+    let twice = [&with(started, "/fact/person", by(asked))[..], &[by_retention(0)]].concat();
+    for (ledger, state) in [
+        (with(started, "/fact/person", by(asked)), "missing"),
+        (with(started, "/fact/person", by(deleted)), "missing"),
+        (with(asked, "/fact/lapses", all[deleted]["at"].clone()), "missing"),
+        (with(deleted, "", by_retention(0)), "deleted"),
+        (with(deleted, "", by_retention(1_000_000)), "missing"),
+        (twice, "missing"),
+    ] {
+        let lines: Vec<String> = ledger.iter().map(Value::to_string).collect();
+        fs::write(entries, lines.join("\n")).unwrap();
+        let said = second(recording, signer, &["--json", "--ledger", entries]);
+        let answer: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(answer["state"], state, "{said:?}");
+    }
 }
 
 #[test]
@@ -176,7 +220,7 @@ fn a_crash_after_the_entry_leaves_nothing_that_the_next_start_does_not_remove() 
     let session = recorded(&world, "true");
     moved(&world, &session);
     let bytes = fs::read(world.recording(&session)).unwrap();
-    store.wire.is(State::Cut);
+    store.wire.is(State::Busy);
     deleted(&world, &session);
     world.kill();
     // As if it had been killed before the file went, too.
@@ -206,13 +250,13 @@ fn what_the_store_does_not_give_up_is_said_and_tried_again_when_somebody_says_so
     let world = world(&store, "0s");
     let session = recorded(&world, "true");
     moved(&world, &session);
-    store.wire.is(State::Refusing);
+    store.wire.is(State::Keeping);
     deleted(&world, &session);
     wait::until(wait::LONG, "the copy is said to remain", || {
         row(&world, &session)["deleted"]["remains"]["why"].as_str().map(str::to_owned)
     });
     let (is_ok, words) = verified(&world);
-    assert!(is_ok && words.contains("remains") && words.contains("may not be read"), "{words}");
+    assert!(is_ok && words.contains("remains") && words.contains("AccessDenied"), "{words}");
     let status = world.machine.ok(&["status"]);
     assert!(status.contains("the store keeps its copy"), "{status}");
     // It keeps nothing else from being moved, and is not tried again by itself.
@@ -244,6 +288,9 @@ fn a_locked_copy_remains_until_its_lock_is_over() {
     let (is_ok, words) = verified(&world);
     assert!(is_ok && words.contains(&format!("remains until {until}")), "{words}");
     assert!(!world.machine.ok(&["status"]).contains("keeps its copy"), "that is nobody's to see to");
+    // The lock is the store's: a file that comes back here goes.
+    fs::write(world.recording(&session), "restored").unwrap();
+    wait::until(wait::LONG, "it goes again", || (!world.recording(&session).exists()).then_some(()));
 }
 
 #[test]
@@ -257,4 +304,114 @@ fn of_a_bucket_with_versions_nothing_stays_behind() {
     deleted(&world, &session);
     gone(&world, &session);
     assert_eq!(store.versions(&format!("{session}.pstn")), 0);
+}
+
+#[test]
+fn a_target_that_is_registered_anew_as_something_else_takes_no_time_from_its_recordings() {
+    let world = World::with(|config| {
+        let text = "[retention]\nkeep = '10s'\n\
+             [[retention.rule]]\nwhen = { environment = 'prod' }\nkeep = 'forever'\n";
+        let recording = config.entry("recording").or_insert_with(|| toml::Table::new().into());
+        recording.as_table_mut().unwrap().extend(text.parse::<toml::Table>().unwrap());
+    });
+    let in_environment = |target: &str, environment: &str| {
+        let (address, login) = (format!("127.0.0.1:{}", world.sshd.port), crate::sshd::login());
+        let host_key = world.sshd.host_key();
+        let host_key = host_key.to_string_lossy();
+        let named = ["targets", "add", target, &address, "--login", &login, "--host-key", &host_key];
+        world.machine.ok(&[&named[..], &["--environment", environment]].concat());
+    };
+    let sessions = || -> Vec<String> {
+        let rows = world.sessions("shop");
+        rows.iter().map(|row| crate::postern::id(&row.to_string(), "ses_").unwrap()).collect()
+    };
+    let session = || {
+        world.grant("alice", "shop", ALL);
+        world.client("alice").through("shop", "true", Vec::new());
+        world.ended("shop");
+    };
+    in_environment("shop", "prod");
+    session();
+    let before = sessions().remove(0);
+    world.machine.ok(&["targets", "remove", "shop", "--reason", "it moved"]);
+    in_environment("shop", "test");
+    session();
+    let after = sessions().into_iter().find(|session| *session != before).expect("another session");
+    gone(&world, &after);
+    assert!(row(&world, &before)["deleted"].is_null() && world.recording(&before).exists());
+}
+
+#[test]
+fn a_deleted_file_that_cannot_be_removed_holds_up_nothing_else() {
+    let store = Store::start();
+    let world = world(&store, "168h");
+    let session = recorded(&world, "true");
+    moved(&world, &session);
+    store.wire.is(State::Busy);
+    deleted(&world, &session);
+    world.kill();
+    // A directory in its place cannot be removed as a file is.
+    let path = world.recording(&session);
+    fs::remove_file(&path).ok();
+    fs::create_dir(&path).unwrap();
+    store.wire.is(State::Whole);
+    world.serve_again();
+    wait::until(wait::LONG, "it is shown", || {
+        world.machine.ok(&["status"]).contains("cannot remove").then_some(())
+    });
+    let other = recorded(&world, "true");
+    moved(&world, &other);
+    fs::remove_dir(&path).unwrap();
+    wait::until(wait::LONG, "nothing is left of it", || {
+        (!row(&world, &session)["deleted"]["removed"].is_null()).then_some(())
+    });
+    assert!(!world.machine.ok(&["status"]).contains("cannot remove"));
+}
+
+#[test]
+fn what_is_lost_or_cut_short_is_not_passed_off_as_deleted() {
+    let store = Store::start();
+    let world = world(&store, "168h");
+    let session = recorded(&world, "true");
+    moved(&world, &session);
+    let (carol, dave) = (world.hand("carol"), world.hand("dave"));
+    let (path, object) = (world.recording(&session), format!("{session}.pstn"));
+    let bytes = fs::read(&path).unwrap();
+    dave.ok(&delete(&session, &ASK));
+    let refused = |why: &str| {
+        let words = carol.refused(&delete(&session, &["--confirm"]));
+        assert!(words.contains(why), "{words}");
+    };
+    for shorter in [&bytes[..0], &bytes[..bytes.len() - 1]] {
+        fs::write(&path, shorter).unwrap();
+        refused("of another length");
+    }
+    fs::write(&path, &bytes).unwrap();
+    store.wire.is(State::Cut);
+    refused("nothing is deleted that may be lost");
+    store.wire.is(State::Whole);
+    store.lose(&format!("/buckets/recordings/{object}"));
+    refused("is missing");
+    store.put(&object, &bytes[1..]);
+    refused("of another length");
+    assert!(row(&world, &session)["deleted"].is_null());
+    store.lose(&format!("/buckets/recordings/{object}"));
+    store.put(&object, &bytes);
+    carol.ok(&delete(&session, &["--confirm"]));
+    gone(&world, &session);
+}
+
+#[test]
+fn retention_leaves_what_is_cut_short_for_somebody_to_find() {
+    let world = World::with(|config| {
+        let text = "[retention]\nkeep = '10s'\n";
+        let recording = config.entry("recording").or_insert_with(|| toml::Table::new().into());
+        recording.as_table_mut().unwrap().extend(text.parse::<toml::Table>().unwrap());
+    });
+    let cut = recorded(&world, "true");
+    fs::write(world.recording(&cut), "").unwrap();
+    let whole = recorded(&world, "true");
+    gone(&world, &whole);
+    assert!(row(&world, &cut)["deleted"].is_null() && world.recording(&cut).exists());
+    assert!(!verified(&world).0, "it is no deleted one");
 }

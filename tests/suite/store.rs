@@ -44,6 +44,10 @@ pub(crate) enum State {
     Cut,
     /// Every request gets a 403.
     Refusing,
+    /// Every request to delete something does.
+    Keeping,
+    /// Every request to delete something gets a 503.
+    Busy,
     /// After so many bytes towards the store nothing goes through any more.
     Stopping(u64),
 }
@@ -58,6 +62,8 @@ pub(crate) struct Wire {
 struct Shared {
     cut: AtomicBool,
     refusing: AtomicBool,
+    keeping: AtomicBool,
+    busy: AtomicBool,
     /// Bytes that may still go towards the store.
     budget: AtomicU64,
 }
@@ -197,8 +203,27 @@ impl Wire {
     pub(crate) fn is(&self, state: State) {
         self.shared.cut.store(state == State::Cut, Ordering::SeqCst);
         self.shared.refusing.store(state == State::Refusing, Ordering::SeqCst);
+        self.shared.keeping.store(state == State::Keeping, Ordering::SeqCst);
+        self.shared.busy.store(state == State::Busy, Ordering::SeqCst);
         let budget = if let State::Stopping(bytes) = state { bytes } else { u64::MAX };
         self.shared.budget.store(budget, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    /// What a request is told that does not reach the store.
+    fn answer(&self, request: &[u8]) -> Option<String> {
+        let is = |state: &AtomicBool| state.load(Ordering::SeqCst);
+        let is_deletion = request.starts_with(b"DELETE ");
+        let (status, body) = if is(&self.refusing) || (is_deletion && is(&self.keeping)) {
+            ("403 Forbidden", "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>")
+        } else if is_deletion && is(&self.busy) {
+            ("503 Slow Down", "<Error><Code>SlowDown</Code></Error>")
+        } else {
+            return None;
+        };
+        let length = body.len();
+        Some(format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
     }
 }
 
@@ -218,13 +243,8 @@ fn carry(mut client: TcpStream, port: u16, shared: &Arc<Shared>) {
         if shared.cut.load(Ordering::SeqCst) {
             break;
         }
-        if shared.refusing.load(Ordering::SeqCst) {
-            let body = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
-            let head = format!(
-                "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            client.write_all((head + body).as_bytes()).ok();
+        if let Some(answer) = shared.answer(&piece[..read]) {
+            client.write_all(answer.as_bytes()).ok();
             break;
         }
         let less =

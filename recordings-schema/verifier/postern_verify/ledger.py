@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import calendar
 import json
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from .age import Identity
 from .recording import Fault, Header, Verdict, frames, read_header, verify
+
+#: In nanoseconds.
+SECOND = 1_000_000_000
 
 
 @dataclass
@@ -17,12 +22,16 @@ class Pins:
 
     session: str
     header: str
+    #: Whom the recording shows.
+    person: str = ""
     checkpoints: dict[int, str] = field(default_factory=dict)
     #: Counter, digest and reason of the end.
     end: tuple[int, str, str] | None = None
+    #: When the session was over, in nanoseconds.
+    ended: int | None = None
     held: bool = False
-    #: Who asked that it be deleted, and when.
-    asked: tuple[str, str] | None = None
+    #: Who asked that it be deleted, when, and until when another could confirm.
+    asked: tuple[str, str, str] | None = None
     #: Who deleted it and why, or what the ledger lacks for that to count.
     deleted: str | None = None
     excused: bool = False
@@ -45,11 +54,12 @@ def read_pins(lines: Iterable[str]) -> dict[str, Pins]:
         fact = entry["fact"]
         kind = fact["type"]
         if kind == "session_started":
-            book[fact["session"]] = Pins(fact["session"], fact["recording"])
+            book[fact["session"]] = Pins(fact["session"], fact["recording"], fact["person"])
         elif kind == "recording_checkpoint" and fact["session"] in book:
             book[fact["session"]].checkpoints[fact["frame"]] = fact["digest"]
         elif kind == "session_ended" and fact["session"] in book:
             book[fact["session"]].end = (fact["frames"], fact["digest"], fact["reason"])
+            book[fact["session"]].ended = _nanoseconds(entry["at"])
         elif kind.startswith("recording_") and fact.get("session") in book:
             _deletion(book[fact["session"]], entry, fact)
     return book
@@ -69,10 +79,10 @@ def _deletion(pins: Pins, entry: dict[str, Any], fact: dict[str, Any]) -> None:
     if kind in ("recording_held", "recording_released"):
         pins.held = kind == "recording_held"
     elif kind == "recording_deletion_asked":
-        pins.asked = (by, entry["at"]) if by else None
+        pins.asked = (by, entry["at"], fact["lapses"]) if by else None
     elif kind in ("recording_deletion_withdrawn", "recording_deletion_lapsed"):
         pins.asked = None
-    elif kind == "recording_deleted":
+    elif kind == "recording_deleted" and pins.deleted is None:
         why = _uncounted(pins, entry, fact)
         cause = fact["cause"]
         if asked := cause.get("asked"):
@@ -88,14 +98,35 @@ def _uncounted(pins: Pins, entry: dict[str, Any], fact: dict[str, Any]) -> str |
         return "it was held then"
     if fact["recording"] != pins.header or pins.end is None or fact["digest"] != pins.end[1]:
         return "of another recording than the session's"
-    by, asked = _person(entry["by"]), fact["cause"].get("asked")
-    if asked is None:
-        return None if entry["by"] == "node" else "whoever caused the entry could not"
+    asked = fact["cause"].get("asked")
+    if asked is not None:
+        return _unconfirmed(pins, entry, asked)
+    if entry["by"] != "node":
+        return "whoever caused the entry could not"
+    over = None if pins.ended is None else pins.ended + fact["cause"]["retention"]["keep_s"] * SECOND
+    if over is None or over > _nanoseconds(entry["at"]):
+        return "its time was not over then"
+    return None
+
+
+def _unconfirmed(pins: Pins, entry: dict[str, Any], asked: dict[str, Any]) -> str | None:
+    by = _person(entry["by"])
     if by is None:
         return "whoever caused the entry could not"
-    if by == asked["by"] or pins.asked != (asked["by"], asked["at"]):
+    if pins.asked is None or by == asked["by"] or pins.asked[:2] != (asked["by"], asked["at"]):
         return "no two people stand behind it"
+    if pins.person in (by, asked["by"]):
+        return "whoever it shows had a say in it"
+    if _nanoseconds(entry["at"]) >= _nanoseconds(pins.asked[2]):
+        return "it was confirmed too late"
     return None
+
+
+def _nanoseconds(at: str) -> int:
+    """A time of an entry, since 1970."""
+    whole, _, fraction = at.removesuffix("Z").partition(".")
+    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
+    return seconds * SECOND + int(fraction.ljust(9, "0"))
 
 
 def _person(by: object) -> str | None:

@@ -1,9 +1,12 @@
 //! What the ledger says of a recording that is not there any more: that it was deleted, by whom and why.
 //!
 //! A deletion excuses a missing recording only when the ledger shows the whole of it: asked for by one person and
-//! confirmed by another, or done by the bastion when its time was over, and not while it was held. Read next: `pins.rs`.
+//! confirmed in time by another, neither of them the one recorded, or done by the bastion when its time was over, and not
+//! while it was held. Read next: `pins.rs`.
 
 use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
 
 use crate::cli::words;
 use crate::ledger::entry::{Actor, DeletionCause, DeletionFacts, Entry, Fact, RemainsFacts};
@@ -12,8 +15,11 @@ use crate::model::{PersonId, SessionId, Timestamp};
 /// What entries say of the deletion of one recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Deletion {
+    /// Whom the recording shows, and since when its session is over.
+    recorded: Option<PersonId>,
+    ended: Option<Timestamp>,
     held: bool,
-    asked: Option<(PersonId, Timestamp)>,
+    asked: Option<Asked>,
     /// When, by whom, and what was deleted.
     done: Option<Box<(Timestamp, Actor, DeletionFacts)>>,
     /// What in the ledger speaks against it.
@@ -22,17 +28,40 @@ pub(crate) struct Deletion {
     removed: Option<Timestamp>,
 }
 
+/// Who asked that a recording be deleted, when, and until when another could confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    by: PersonId,
+    at: Timestamp,
+    lapses: Timestamp,
+}
+
 /// What people are called.
 pub(crate) type Names = BTreeMap<PersonId, String>;
 
 impl Deletion {
+    /// Of the recording of a session of this person, of which nothing is said yet.
+    pub(super) fn of(recorded: PersonId) -> Self {
+        Self { recorded: Some(recorded), ..Self::default() }
+    }
+
+    /// The session is over.
+    pub(super) const fn ended(&mut self, at: Timestamp) {
+        self.ended = Some(at);
+    }
+
     /// Takes an entry about this recording; `header` and `digest` are what the entries before pinned of it.
     pub(super) fn observe(&mut self, entry: &Entry, header: &str, digest: Option<&str>) {
         // Only these kinds speak of deletion.
         let fact = &entry.fact;
-        if let Fact::RecordingDeletionAsked { .. } = fact {
-            self.asked = person(&entry.by).map(|person| (person.clone(), entry.at));
+        if let Fact::RecordingDeletionAsked { lapses, .. } = fact {
+            let asked = |by: &PersonId| Asked { by: by.clone(), at: entry.at, lapses: *lapses };
+            self.asked = person(&entry.by).map(asked);
         } else if let Fact::RecordingDeleted(facts) = fact {
+            // What was wrong with the first no second one mends.
+            if self.done.is_some() {
+                return;
+            }
             self.wrong = self.against(entry, facts, header, digest);
             self.done = Some(Box::new((entry.at, entry.by.clone(), facts.clone())));
         } else if let Fact::RecordingCopyRemains(facts) = fact {
@@ -87,10 +116,21 @@ impl Deletion {
             return Some("of another recording than the session's");
         }
         match (&facts.cause, &entry.by) {
-            (DeletionCause::Retention { .. }, Actor::Node) => None,
+            (DeletionCause::Retention { keep_s }, Actor::Node) => {
+                let length = i64::try_from(*keep_s).map_or(SignedDuration::MAX, SignedDuration::from_secs);
+                let over = self.ended.and_then(|ended| ended.checked_add(length).ok());
+                let is_over = over.is_some_and(|over| over <= entry.at);
+                (!is_over).then_some("its time was not over then")
+            }
             (DeletionCause::Asked { by, at, .. }, Actor::Person { person, .. }) => {
-                let is_asked = self.asked.as_ref().is_some_and(|(who, when)| who == by && when == at);
-                (!is_asked || by == person).then_some("no two people stand behind it")
+                let asked = self.asked.as_ref().filter(|asked| asked.by == *by && asked.at == *at);
+                let Some(asked) = asked.filter(|_| by != person) else {
+                    return Some("no two people stand behind it");
+                };
+                if self.recorded.as_ref().is_none_or(|recorded| recorded == by || recorded == person) {
+                    return Some("whoever it shows had a say in it");
+                }
+                (entry.at >= asked.lapses).then_some("it was confirmed too late")
             }
             (DeletionCause::Asked { .. } | DeletionCause::Retention { .. }, _) => {
                 Some("whoever caused the entry could not")
@@ -133,10 +173,12 @@ mod tests {
         Actor::Person { person: person.parse().unwrap(), identity: Identity::ssh_key("SHA256:x") }
     }
 
+    /// What entries say, a second after each other, of the recording of a session of carl's that ended before them.
     fn told(entries: Vec<(Actor, Fact)>) -> Option<Result<String, String>> {
-        let mut deletion = Deletion::default();
-        for (seq, (by, fact)) in entries.into_iter().enumerate() {
-            let entry = Entry { v: 1, seq: seq as u64, at: Timestamp::UNIX_EPOCH, by, fact };
+        let mut deletion = Deletion::of(C.parse().unwrap());
+        deletion.ended(second(0));
+        for (seq, (by, fact)) in (1..).zip(entries) {
+            let entry = Entry { v: 1, seq, at: second(seq), by, fact };
             deletion.observe(&entry, "11", Some("22"));
         }
         deletion.sentence(&Names::from([(A.parse().unwrap(), "ada".to_owned())]))
@@ -144,16 +186,26 @@ mod tests {
 
     const A: &str = "per_aaaaaaaaaaaaaaaa";
     const B: &str = "per_bbbbbbbbbbbbbbbb";
+    const C: &str = "per_cccccccccccccccc";
+
+    fn second(seq: u64) -> Timestamp {
+        Timestamp::from_second(i64::try_from(seq).unwrap()).unwrap()
+    }
 
     #[test]
     fn a_deletion_counts_when_the_ledger_shows_all_of_it() {
         let session: SessionId = "ses_aaaaaaaaaaaaaaaa".parse().unwrap();
-        let (reason, at) = ("a wish".to_owned(), Timestamp::UNIX_EPOCH);
-        let asked = || {
+        let (reason, at) = ("a wish".to_owned(), second(1));
+        let asked_by = |who: &str, lapses: u64| {
             let (session, reason) = (session.clone(), reason.clone());
-            (by(A), Fact::RecordingDeletionAsked { session, reason, lapses: at })
+            (by(who), Fact::RecordingDeletionAsked { session, reason, lapses: second(lapses) })
         };
-        let cause = || DeletionCause::Asked { by: A.parse().unwrap(), at, reason: reason.clone() };
+        let asked = || asked_by(A, 3);
+        let cause_of = |who: &str| {
+            let (by, reason) = (who.parse().unwrap(), reason.clone());
+            DeletionCause::Asked { by, at, reason }
+        };
+        let cause = || cause_of(A);
         let deleted = |cause, header: &str| {
             let (recording, digest) = (header.to_owned(), "22".to_owned());
             let session = session.clone();
@@ -171,9 +223,9 @@ mod tests {
         let good = told(vec![asked(), (by(B), deleted(cause(), "11")), removed]).unwrap().unwrap();
         assert!(good.contains("asked by ada, confirmed by per_bbbbbbbbbbbbbbbb: a wish"), "{good}");
         assert!(!good.contains("still to be removed"), "{good}");
-        let retention = || DeletionCause::Retention { keep_s: 3600 };
+        let retention = || DeletionCause::Retention { keep_s: 1 };
         let good = told(vec![(Actor::Node, deleted(retention(), "11"))]).unwrap().unwrap();
-        assert!(good.contains("by retention, kept for 1h") && good.contains("still to be removed"), "{good}");
+        assert!(good.contains("by retention, kept for 1s") && good.contains("still to be removed"), "{good}");
         assert_eq!(told(vec![asked()]), None);
         let held = (by(B), Fact::RecordingHeld { session: session.clone(), reason: reason.clone() });
         let withdrawn = (by(B), Fact::RecordingDeletionWithdrawn { session: session.clone() });
@@ -185,6 +237,15 @@ mod tests {
             (vec![(by(B), deleted(retention(), "11"))], "could not"),
             (vec![held, (Actor::Node, deleted(retention(), "11"))], "held"),
             (vec![(Actor::Node, deleted(retention(), "12"))], "another recording"),
+            (vec![(Actor::Node, deleted(DeletionCause::Retention { keep_s: 2 }, "11"))], "not over"),
+            (vec![(Actor::Node, deleted(DeletionCause::Retention { keep_s: u64::MAX }, "11"))], "not over"),
+            (vec![asked_by(A, 2), (by(B), deleted(cause(), "11"))], "too late"),
+            (vec![asked(), (by(C), deleted(cause(), "11"))], "shows"),
+            (vec![asked_by(C, 3), (by(B), deleted(cause_of(C), "11"))], "shows"),
+            (
+                vec![(by(B), deleted(retention(), "11")), (Actor::Node, deleted(retention(), "11"))],
+                "could not",
+            ),
         ] {
             assert!(told(entries).unwrap().unwrap_err().contains(why), "{why}");
         }

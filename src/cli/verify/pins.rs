@@ -63,7 +63,7 @@ impl Book {
                 checkpoints: BTreeMap::new(),
                 end: None,
                 stored: None,
-                deletion: Deletion::default(),
+                deletion: Deletion::of(facts.person.clone()),
             };
             self.sessions.insert(facts.session.clone(), pins);
         } else if let Fact::RecordingCheckpoint { session, frame, digest } = &entry.fact {
@@ -75,6 +75,7 @@ impl Book {
         {
             let (frame, digest, reason) = (facts.frames, facts.digest.clone(), facts.reason);
             pins.end = Some(End { frame, digest, reason });
+            pins.deletion.ended(entry.at);
         } else if let Fact::RecordingStored(facts) = &entry.fact
             && let Some(pins) = self.sessions.get_mut(&facts.session)
         {
