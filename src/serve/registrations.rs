@@ -65,7 +65,7 @@ impl Registered {
 mod tests {
     use super::*;
     use crate::ledger::entry::Actor;
-    use crate::model::{Endpoint, HostTrust, Plane, Protocol, Sensitivity, Timestamp};
+    use crate::model::{Administration, Endpoint, HostTrust, Plane, Protocol, Sensitivity, Timestamp};
 
     fn target(environment: &str) -> Target {
         Target {
@@ -73,6 +73,7 @@ mod tests {
             protocol: Protocol::Ssh,
             endpoint: Endpoint { host: "h".to_owned(), port: 22 },
             trust: HostTrust::Unpinned,
+            administration: Administration::default(),
             plane: Plane::Platform,
             environment: environment.to_owned(),
             sensitivity: Sensitivity::Normal,
