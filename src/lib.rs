@@ -12,7 +12,7 @@
 //! | 2 | [`access`], [`playback`], [`net`] | the request workflow; what reviewers see; sockets |
 //! | 2 | [`keeping`] | where finished recordings are moved to |
 //! | 2 | [`witness`] | remembers other ledgers' heads, for `postern witness` |
-//! | 3 | [`store`] | the only module that speaks SQL |
+//! | 3 | [`store`] | the ledger's database |
 //! | 4 | [`authn`], [`credential`] | who somebody is; what is minted for a session |
 //! | 5 | [`session`] | the lifecycle |
 //! | 6 | [`protocol`], [`api`] | adapters; the control plane |

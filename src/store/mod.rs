@@ -1,4 +1,4 @@
-//! The only module that speaks SQL, and the only way anything changes: submit a command, get the entries it made.
+//! The ledger's database, and the only way anything changes: submit a command, get the entries it made.
 //!
 //! Alice revokes Erin's grant. The API calls [`Store::submit`]; the one writer thread decides it against the state
 //! every earlier command left, appends `GrantRevoked` with its table rows and a freshly signed checkpoint in one
