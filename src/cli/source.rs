@@ -290,6 +290,24 @@ mod tests {
         assert!(error.next_step().unwrap().contains("--identity"));
     }
 
+    #[tokio::test]
+    async fn keys_beside_a_recording_are_plain_files_or_none() {
+        let sample = sample::Sample::record().await;
+        let beside = |name: &str| sample.path.with_extension(name);
+        std::fs::write(beside("keys"), "first").unwrap();
+        std::fs::write(beside("2.keys"), "second").unwrap();
+        let keys = Held::open(&sample.path).unwrap().rewrapped;
+        assert_eq!(keys, [b"first".to_vec(), b"second".to_vec()]);
+        std::fs::remove_file(beside("keys")).unwrap();
+        let fifo = std::process::Command::new("mkfifo").arg(beside("keys")).status().unwrap();
+        assert!(fifo.success());
+        assert!(Held::open(&sample.path).unwrap().rewrapped.is_empty(), "opening it would wait for a writer");
+        std::fs::remove_file(beside("keys")).unwrap();
+        std::fs::create_dir(beside("keys")).unwrap();
+        assert!(Held::open(&sample.path).unwrap().rewrapped.is_empty());
+        assert!(events(&sample.path, &sample.identity).count() > 0, "the header's key opens it all the same");
+    }
+
     fn events(path: &Path, identity: &ReviewerIdentity) -> Events {
         Events::open(&Held::open(path).unwrap(), identity).unwrap()
     }

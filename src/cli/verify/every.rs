@@ -250,7 +250,12 @@ mod tests {
         let unknown = SessionId::random().unwrap();
         std::fs::copy(&sample.path, directory.join(format!("{unknown}.pstn"))).unwrap();
         std::fs::copy(&sample.path, directory.join(OPEN).join(format!("{}.pstn", sample.session))).unwrap();
-        let found = strangers(directory, &book, &trust, &mut Vec::new()).unwrap();
+        // One that is no file keeps no other from being looked at.
+        let odd = directory.join("odd.pstn");
+        std::fs::create_dir(&odd).unwrap();
+        let mut unchecked = Vec::new();
+        let found = strangers(directory, &book, &trust, &mut unchecked).unwrap();
+        assert!(unchecked.iter().any(|(name, _)| name.ends_with("odd.pstn")), "{unchecked:?}");
         let states: Vec<State> = found.iter().map(|item| item.state).collect();
         assert!(states.contains(&State::Foreign) && found.len() == 2, "{found:?}");
 
