@@ -21,8 +21,6 @@ use crate::model::SessionId;
 use crate::recording::event::Event;
 use crate::recording::{Again, Frames, Header, Reader, RecordingError, ReviewerIdentity};
 
-/// A key that was wrapped again lies beside the recording with this extension.
-pub(crate) const KEYS: &str = "keys";
 /// The largest one, in bytes, and the most of one recording.
 const LARGEST_KEY: u64 = 64 << 10;
 const MOST_KEYS: usize = 32;
@@ -86,6 +84,14 @@ impl Rewrapped {
     }
 }
 
+/// Where the `number`th of a recording's keys that were wrapped again lies, from 1 on (`FORMAT.md` part 3).
+pub(crate) fn key_beside(recording: &Path, number: usize) -> PathBuf {
+    match number {
+        1 => recording.with_extension("keys"),
+        _ => recording.with_extension(format!("{number}.keys")),
+    }
+}
+
 /// A key beside a recording; only a plain file is one.
 fn key_file(path: &Path) -> Option<Vec<u8>> {
     let is_file = std::fs::metadata(path).is_ok_and(|facts| facts.is_file());
@@ -104,8 +110,7 @@ impl Held {
     /// A file on this machine. Its keys wrapped again, where there are any, lie beside it.
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let file = File::open(path).map_err(io_error("read", path))?;
-        let names = std::iter::once(path.with_extension(KEYS))
-            .chain((2..=MOST_KEYS).map(|number| path.with_extension(format!("{number}.{KEYS}"))));
+        let names = (1..=MOST_KEYS).map(|number| key_beside(path, number));
         // One that cannot be read keeps nobody from opening the recording with the header's.
         let rewrapped = names.map_while(|name| key_file(&name)).collect();
         Ok(Self { file, name: path.display().to_string(), rewrapped })

@@ -18,4 +18,6 @@ pub use fuse::{Blown, Cut, Fuse, Hold, Severed};
 pub use listener::{Accepted, Listener, ListenerLimits, Place};
 pub use pressure::{Held, Pressure};
 pub use stream::{PacedStream, PromptStream, QuickStream};
-pub use tls::{ClientCertificate, TlsError, anchor, is_key_pin, key_pin, tls_to_look, tls_to_target};
+pub use tls::{
+    ClientCertificate, TlsError, anchor, by_certificate, is_key_pin, key_pin, tls_to_look, tls_to_target,
+};

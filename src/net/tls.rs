@@ -4,6 +4,7 @@
 //! its certificate. There is no third way: no system roots, no first use. What is spoken inside, and who asks for TLS
 //! how, is the protocol's.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -74,7 +75,10 @@ pub fn tls_to_target(trust: &HostTrust, ours: Option<ClientCertificate>) -> Resu
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?
         }
         HostTrust::TlsKeys(pins) => {
-            Arc::new(ByKey { pins: Some(pins.clone()), provider: Arc::clone(&provider) })
+            let pins = pins.clone();
+            let is_pinned =
+                move |shown: &CertificateDer<'_>| key_pin(shown).is_some_and(|key| pins.contains(&key));
+            by_certificate(Arc::clone(&provider), is_pinned)
         }
         HostTrust::Authority(_) | HostTrust::Keys(_) | HostTrust::Unpinned => {
             return Err(TlsError::NotPinned);
@@ -90,7 +94,17 @@ pub fn tls_to_target(trust: &HostTrust, ours: Option<ClientCertificate>) -> Resu
 /// When the library refuses.
 pub fn tls_to_look() -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    config(Arc::clone(&provider), Arc::new(ByKey { pins: None, provider }), None)
+    let verifier = by_certificate(Arc::clone(&provider), |shown| key_pin(shown).is_some());
+    config(provider, verifier, None)
+}
+
+/// Believes a server by the certificate it shows, if it has its key and `judge` says so; names, dates and issuers are not
+/// looked at.
+pub fn by_certificate(
+    provider: Arc<CryptoProvider>,
+    judge: impl Fn(&CertificateDer<'_>) -> bool + Send + Sync + 'static,
+) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(ByCertificate { judge, provider })
 }
 
 /// The key in a certificate as it is pinned; `None` when it is no certificate.
@@ -140,14 +154,18 @@ fn config(
     Ok(config)
 }
 
-/// Believes a server by the key in its certificate, whatever else the certificate says; without pins: any key.
-#[derive(Debug)]
-struct ByKey {
-    pins: Option<Vec<String>>,
+struct ByCertificate<F> {
+    judge: F,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ByKey {
+impl<F> fmt::Debug for ByCertificate<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByCertificate")
+    }
+}
+
+impl<F: Fn(&CertificateDer<'_>) -> bool + Send + Sync> ServerCertVerifier for ByCertificate<F> {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
@@ -156,12 +174,10 @@ impl ServerCertVerifier for ByKey {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = key_pin(shown).ok_or(CertificateError::BadEncoding)?;
-        match &self.pins {
-            Some(pins) if !pins.contains(&key) => {
-                Err(CertificateError::ApplicationVerificationFailure.into())
-            }
-            Some(_) | None => Ok(ServerCertVerified::assertion()),
+        if (self.judge)(shown) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
         }
     }
 

@@ -108,15 +108,13 @@ impl age::Identity for Identity {
             return None;
         }
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = None;
         let identities = std::slice::from_ref(&self.identity);
         let plugin = IdentityPluginV1::new(self.identity.plugin(), identities, self.ask.clone());
         match plugin.map(|plugin| plugin.unwrap_stanzas(stanzas)) {
             Ok(Some(Err(error))) | Err(error) => *trouble = Some(error.to_string()),
-            Ok(Some(Ok(key))) => {
-                *trouble = None;
-                return Some(Ok(key));
-            }
-            Ok(None) => *trouble = None,
+            Ok(Some(Ok(key))) => return Some(Ok(key)),
+            Ok(None) => {}
         }
         None
     }

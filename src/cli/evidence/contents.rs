@@ -15,8 +15,6 @@ pub(super) const INDEX: &str = "evidence.json";
 pub(super) const SUMS: &str = "SHA256SUMS";
 pub(super) const PAGE: &str = "HOW-TO-CHECK.md";
 pub(super) const RECORDING: &str = "recording.pstn";
-/// The recording's key as it was wrapped again first, where it was; further ones are [`rewrapped_name`].
-pub(super) const REWRAPPED: &str = "recording.keys";
 /// The recording opened, where whoever wrote the directory could open it.
 pub(super) const OPENED: [(&str, Format); 2] =
     [("opened.jsonl", Format::JsonLines), ("opened.cast", Format::Asciicast)];
@@ -59,11 +57,6 @@ pub(super) struct Continued {
     /// The file with the older checkpoint.
     pub(super) file: String,
     pub(super) proof: Vec<String>,
-}
-
-/// The file of the `number`th key that was wrapped again, from 2 on.
-pub(super) fn rewrapped_name(number: u32) -> String {
-    format!("recording.{number}.keys")
 }
 
 /// The file of an entry.

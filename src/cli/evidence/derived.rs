@@ -4,11 +4,13 @@
 //! none of them can say something else.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use data_encoding::BASE64;
 
+use super::super::source::key_beside;
 use super::collect::Kept;
-use super::contents::{Index, PAGE, REWRAPPED, rewrapped_name};
+use super::contents::{Index, PAGE, RECORDING};
 use super::page;
 use crate::ledger::entry::{Approval, Fact, SessionFacts};
 use crate::ledger::{Note, VerifierKey};
@@ -43,8 +45,8 @@ pub(super) fn derived(
             && again.session == index.session
         {
             rewrapped += 1;
-            let name = if rewrapped == 1 { REWRAPPED.to_owned() } else { rewrapped_name(rewrapped) };
-            files.insert(name, BASE64.decode(again.wrapped.as_bytes()).ok()?);
+            let name = key_beside(Path::new(RECORDING), rewrapped);
+            files.insert(name.to_str()?.to_owned(), BASE64.decode(again.wrapped.as_bytes()).ok()?);
         }
         let Fact::RequestApproved(approval) = &kept.entry.fact else { continue };
         approvals += 1;
